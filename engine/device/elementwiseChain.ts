@@ -2,8 +2,6 @@ import {
   CHAIN_SLOTS,
   CHAIN_STEPS,
   type Chain,
-  LAST,
-  NOWHERE,
   NUMBER,
   type Step,
   stepWords,
@@ -33,7 +31,7 @@ export interface ChainLaunch {
 }
 
 /** By count, the problem from which kernel and grid of a chain follow. */
-export const chainProblem: (count: number) => Chain = byNumber((count) => share({ count, length: 0, steps: [] }))
+export const chainProblem: (count: number) => Chain = byNumber((count) => share({ count, length: 0, steps: [], loads: 0, stores: 0 }))
 
 /**
  * Consecutive launches of elementwise kernels on small tensors of one size. An element of any result depends only on the same element of
@@ -42,7 +40,7 @@ export const chainProblem: (count: number) => Chain = byNumber((count) => share(
 export class ElementwiseChain {
   #launches: ChainLaunch[] = []
   #slots: ResolvedBinding[] = []
-  readonly #words = new Uint32Array(2 * CHAIN_STEPS + 2)
+  readonly #words = new Uint32Array(2 * CHAIN_STEPS + 4)
   readonly #device: GPUDevice
   /** Memory for slots that a chain does not use, since a kernel takes all of its bindings, and no buffer twice. */
   #unused: ResolvedBinding[] = []
@@ -96,30 +94,25 @@ export class ElementwiseChain {
   words(): Uint32Array {
     const launches = this.#launches
     const words = this.#words
-    // Whether a slot is read, or left to others, after the step at hand.
-    let needed = (1 << CHAIN_SLOTS) - 1
-    for (let k = launches.length - 1; k >= 0; k--) {
+    let [loads, stores] = [0, 0]
+    for (let k = 0; k < launches.length; k++) {
       const { step, bindings } = launches[k]!
-      const result = this.#slotOf(bindings[step.out]!)
-      const before = k > 0 ? this.#slotOf(launches[k - 1]!.bindings[launches[k - 1]!.step.out]!) : -1
-      const target = (needed >> result) & 1 ? result : NOWHERE
-      needed &= ~(1 << result)
-      let operands = 0
       const slotOf = (operand: number | 'number') => {
         if (operand === 'number') return NUMBER
         const slot = this.#slotOf(bindings[operand]!)
-        if (slot === before) return LAST
-        operands |= 1 << slot
+        loads |= (1 << slot) & ~stores
         return slot
       }
-      const [a, b] = [slotOf(step.a), slotOf(step.b)]
-      needed |= operands
-      const [slots, number] = stepWords(step.op, a, b, target, step.number)
+      const [a, b, result] = [slotOf(step.a), slotOf(step.b), this.#slotOf(bindings[step.out]!)]
+      stores |= 1 << result
+      const [slots, number] = stepWords(step.op, a, b, result, step.number)
       words[2 * k] = slots
       words[2 * k + 1] = number
     }
     words[2 * CHAIN_STEPS] = launches.length
     words[2 * CHAIN_STEPS + 1] = launches[0]!.step.count
+    words[2 * CHAIN_STEPS + 2] = loads
+    words[2 * CHAIN_STEPS + 3] = stores
     return words
   }
 

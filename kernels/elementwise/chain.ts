@@ -16,12 +16,8 @@ export type StepOp = keyof typeof STEPS
 export const CHAIN_SLOTS = 8
 /** The most steps of a chain, which its parameters hold. */
 export const CHAIN_STEPS = 30
-/** In place of a slot, the result of the step before. */
-export const LAST = 8
 /** In place of a slot of an operand, the step's number. */
-export const NUMBER = 9
-/** In place of a slot of a result, none: a later step of the chain writes there before anybody reads. */
-export const NOWHERE = 8
+export const NUMBER = 8
 
 const bits = new DataView(new ArrayBuffer(4))
 
@@ -38,6 +34,9 @@ export interface Chain {
   length: number
   /** Two words a step, see `stepWords`. */
   steps: number[]
+  /** The slots to load and to store, as bits. */
+  loads: number
+  stores: number
 }
 
 const tensors: Binding[] = Array.from({ length: CHAIN_SLOTS }, (_, slot) => writes('f32', `t${slot}`)[0]!)
@@ -46,7 +45,7 @@ const tensors: Binding[] = Array.from({ length: CHAIN_SLOTS }, (_, slot) => writ
 export const chain: KernelSpec<Chain> = {
   name: 'chain',
   bindings: tensors,
-  params: [{ name: 'steps', type: 'u32', length: 2 * CHAIN_STEPS }, ...scalars('u32', 'length', 'count')],
+  params: [{ name: 'steps', type: 'u32', length: 2 * CHAIN_STEPS }, ...scalars('u32', 'length', 'count', 'loads', 'stores')],
   variants: [countVariant(chainSource)],
   flops: ({ count, length }) => count * length,
   bytes: ({ count, length }) => 8 * count * length,

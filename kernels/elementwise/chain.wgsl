@@ -4,11 +4,11 @@ const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
 
 const ADD: u32 = 0u; const SUB: u32 = 1u; const MUL: u32 = 2u; const DIV: u32 = 3u; const NEG: u32 = 4u; const SQRT: u32 = 5u;
-const LAST: u32 = 8u; const NUMBER: u32 = 9u;
 
 struct Params {
   steps: array<vec4<u32>, 15>, // two steps each: 4 bits of op, a, b and result, and then the bits of the number
   length: u32, count: u32,
+  loads: u32, stores: u32, // a bit for each binding
 }
 
 @group(0) @binding(0) var<storage, read_write> t0: array<vec4<f32>>; // [count]
@@ -21,47 +21,41 @@ struct Params {
 @group(0) @binding(7) var<storage, read_write> t7: array<vec4<f32>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
-fn loadSlot(slot: u32, i: u32, last: vec4<f32>, number: f32) -> vec4<f32> {
-  switch slot {
-    case 0u: { return t0[i]; }
-    case 1u: { return t1[i]; }
-    case 2u: { return t2[i]; }
-    case 3u: { return t3[i]; }
-    case 4u: { return t4[i]; }
-    case 5u: { return t5[i]; }
-    case 6u: { return t6[i]; }
-    case 7u: { return t7[i]; }
-    case LAST: { return last; }
-    default: { return vec4(number); }
-  }
+// The values of the tensors at one place, and the number of the step. A choice among them costs less than another load.
+var<private> r0: vec4<f32>;
+var<private> r1: vec4<f32>;
+var<private> r2: vec4<f32>;
+var<private> r3: vec4<f32>;
+var<private> r4: vec4<f32>;
+var<private> r5: vec4<f32>;
+var<private> r6: vec4<f32>;
+var<private> r7: vec4<f32>;
+
+fn valueOf(slot: u32, number: f32) -> vec4<f32> {
+  var v = vec4(number);
+  v = select(v, r0, slot == 0u);
+  v = select(v, r1, slot == 1u);
+  v = select(v, r2, slot == 2u);
+  v = select(v, r3, slot == 3u);
+  v = select(v, r4, slot == 4u);
+  v = select(v, r5, slot == 5u);
+  v = select(v, r6, slot == 6u);
+  return select(v, r7, slot == 7u);
 }
 
-fn storeSlot(slot: u32, i: u32, v: vec4<f32>) {
-  switch slot {
-    case 0u: { t0[i] = v; }
-    case 1u: { t1[i] = v; }
-    case 2u: { t2[i] = v; }
-    case 3u: { t3[i] = v; }
-    case 4u: { t4[i] = v; }
-    case 5u: { t5[i] = v; }
-    case 6u: { t6[i] = v; }
-    case 7u: { t7[i] = v; }
-    default: {}
-  }
+fn setValue(slot: u32, v: vec4<f32>) {
+  r0 = select(r0, v, slot == 0u);
+  r1 = select(r1, v, slot == 1u);
+  r2 = select(r2, v, slot == 2u);
+  r3 = select(r3, v, slot == 3u);
+  r4 = select(r4, v, slot == 4u);
+  r5 = select(r5, v, slot == 5u);
+  r6 = select(r6, v, slot == 6u);
+  r7 = select(r7, v, slot == 7u);
 }
 
-fn storeElement(slot: u32, i: u32, j: u32, v: f32) {
-  switch slot {
-    case 0u: { t0[i][j] = v; }
-    case 1u: { t1[i][j] = v; }
-    case 2u: { t2[i][j] = v; }
-    case 3u: { t3[i][j] = v; }
-    case 4u: { t4[i][j] = v; }
-    case 5u: { t5[i][j] = v; }
-    case 6u: { t6[i][j] = v; }
-    case 7u: { t7[i][j] = v; }
-    default: {}
-  }
+fn has(slots: u32, slot: u32) -> bool {
+  return ((slots >> slot) & 1u) != 0u;
 }
 
 fn applyStep(op: u32, v: vec4<f32>, w: vec4<f32>) -> vec4<f32> {
@@ -85,18 +79,40 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + local; i < end; i += WORKGROUP) {
-    var last = vec4(0.0);
+    if (has(params.loads, 0u)) { r0 = t0[i]; }
+    if (has(params.loads, 1u)) { r1 = t1[i]; }
+    if (has(params.loads, 2u)) { r2 = t2[i]; }
+    if (has(params.loads, 3u)) { r3 = t3[i]; }
+    if (has(params.loads, 4u)) { r4 = t4[i]; }
+    if (has(params.loads, 5u)) { r5 = t5[i]; }
+    if (has(params.loads, 6u)) { r6 = t6[i]; }
+    if (has(params.loads, 7u)) { r7 = t7[i]; }
     for (var k = 0u; k < params.length; k++) {
       let word = params.steps[k / 2u][k % 2u * 2u];
       let number = bitcast<f32>(params.steps[k / 2u][k % 2u * 2u + 1u]);
-      let v = loadSlot((word >> 4u) & 15u, i, last, number);
-      let w = loadSlot((word >> 8u) & 15u, i, last, number);
-      last = applyStep(word & 15u, v, w);
-      let slot = (word >> 12u) & 15u;
-      if (!TAIL || i < params.count / 4u) {
-        storeSlot(slot, i, last);
-      } else {
-        for (var j = 0u; j < params.count % 4u; j++) { storeElement(slot, i, j, last[j]); }
+      let v = valueOf((word >> 4u) & 15u, number);
+      let w = valueOf((word >> 8u) & 15u, number);
+      setValue(word >> 12u, applyStep(word & 15u, v, w));
+    }
+    if (!TAIL || i < params.count / 4u) {
+      if (has(params.stores, 0u)) { t0[i] = r0; }
+      if (has(params.stores, 1u)) { t1[i] = r1; }
+      if (has(params.stores, 2u)) { t2[i] = r2; }
+      if (has(params.stores, 3u)) { t3[i] = r3; }
+      if (has(params.stores, 4u)) { t4[i] = r4; }
+      if (has(params.stores, 5u)) { t5[i] = r5; }
+      if (has(params.stores, 6u)) { t6[i] = r6; }
+      if (has(params.stores, 7u)) { t7[i] = r7; }
+    } else {
+      for (var j = 0u; j < params.count % 4u; j++) {
+        if (has(params.stores, 0u)) { t0[i][j] = r0[j]; }
+        if (has(params.stores, 1u)) { t1[i][j] = r1[j]; }
+        if (has(params.stores, 2u)) { t2[i][j] = r2[j]; }
+        if (has(params.stores, 3u)) { t3[i][j] = r3[j]; }
+        if (has(params.stores, 4u)) { t4[i][j] = r4[j]; }
+        if (has(params.stores, 5u)) { t5[i][j] = r5[j]; }
+        if (has(params.stores, 6u)) { t6[i][j] = r6[j]; }
+        if (has(params.stores, 7u)) { t7[i][j] = r7[j]; }
       }
     }
   }
