@@ -22,37 +22,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The values of the tensors at one place, and the number of the step. A choice among them costs less than another load.
-var<private> r0: vec4<f32>;
-var<private> r1: vec4<f32>;
-var<private> r2: vec4<f32>;
-var<private> r3: vec4<f32>;
-var<private> r4: vec4<f32>;
-var<private> r5: vec4<f32>;
-var<private> r6: vec4<f32>;
-var<private> r7: vec4<f32>;
-
-fn valueOf(slot: u32, number: f32) -> vec4<f32> {
-  var v = vec4(number);
-  v = select(v, r0, slot == 0u);
-  v = select(v, r1, slot == 1u);
-  v = select(v, r2, slot == 2u);
-  v = select(v, r3, slot == 3u);
-  v = select(v, r4, slot == 4u);
-  v = select(v, r5, slot == 5u);
-  v = select(v, r6, slot == 6u);
-  return select(v, r7, slot == 7u);
-}
-
-fn setValue(slot: u32, v: vec4<f32>) {
-  r0 = select(r0, v, slot == 0u);
-  r1 = select(r1, v, slot == 1u);
-  r2 = select(r2, v, slot == 2u);
-  r3 = select(r3, v, slot == 3u);
-  r4 = select(r4, v, slot == 4u);
-  r5 = select(r5, v, slot == 5u);
-  r6 = select(r6, v, slot == 6u);
-  r7 = select(r7, v, slot == 7u);
-}
+var<private> r: array<vec4<f32>, 9>;
 
 fn has(slots: u32, slot: u32) -> bool {
   return ((slots >> slot) & 1u) != 0u;
@@ -79,40 +49,39 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + local; i < end; i += WORKGROUP) {
-    if (has(params.loads, 0u)) { r0 = t0[i]; }
-    if (has(params.loads, 1u)) { r1 = t1[i]; }
-    if (has(params.loads, 2u)) { r2 = t2[i]; }
-    if (has(params.loads, 3u)) { r3 = t3[i]; }
-    if (has(params.loads, 4u)) { r4 = t4[i]; }
-    if (has(params.loads, 5u)) { r5 = t5[i]; }
-    if (has(params.loads, 6u)) { r6 = t6[i]; }
-    if (has(params.loads, 7u)) { r7 = t7[i]; }
+    if (has(params.loads, 0u)) { r[0] = t0[i]; }
+    if (has(params.loads, 1u)) { r[1] = t1[i]; }
+    if (has(params.loads, 2u)) { r[2] = t2[i]; }
+    if (has(params.loads, 3u)) { r[3] = t3[i]; }
+    if (has(params.loads, 4u)) { r[4] = t4[i]; }
+    if (has(params.loads, 5u)) { r[5] = t5[i]; }
+    if (has(params.loads, 6u)) { r[6] = t6[i]; }
+    if (has(params.loads, 7u)) { r[7] = t7[i]; }
     for (var k = 0u; k < params.length; k++) {
       let word = params.steps[k / 2u][k % 2u * 2u];
       let number = bitcast<f32>(params.steps[k / 2u][k % 2u * 2u + 1u]);
-      let v = valueOf((word >> 4u) & 15u, number);
-      let w = valueOf((word >> 8u) & 15u, number);
-      setValue(word >> 12u, applyStep(word & 15u, v, w));
+      r[8] = vec4(number);
+      r[word >> 12u] = applyStep(word & 15u, r[(word >> 4u) & 15u], r[(word >> 8u) & 15u]);
     }
     if (!TAIL || i < params.count / 4u) {
-      if (has(params.stores, 0u)) { t0[i] = r0; }
-      if (has(params.stores, 1u)) { t1[i] = r1; }
-      if (has(params.stores, 2u)) { t2[i] = r2; }
-      if (has(params.stores, 3u)) { t3[i] = r3; }
-      if (has(params.stores, 4u)) { t4[i] = r4; }
-      if (has(params.stores, 5u)) { t5[i] = r5; }
-      if (has(params.stores, 6u)) { t6[i] = r6; }
-      if (has(params.stores, 7u)) { t7[i] = r7; }
+      if (has(params.stores, 0u)) { t0[i] = r[0]; }
+      if (has(params.stores, 1u)) { t1[i] = r[1]; }
+      if (has(params.stores, 2u)) { t2[i] = r[2]; }
+      if (has(params.stores, 3u)) { t3[i] = r[3]; }
+      if (has(params.stores, 4u)) { t4[i] = r[4]; }
+      if (has(params.stores, 5u)) { t5[i] = r[5]; }
+      if (has(params.stores, 6u)) { t6[i] = r[6]; }
+      if (has(params.stores, 7u)) { t7[i] = r[7]; }
     } else {
       for (var j = 0u; j < params.count % 4u; j++) {
-        if (has(params.stores, 0u)) { t0[i][j] = r0[j]; }
-        if (has(params.stores, 1u)) { t1[i][j] = r1[j]; }
-        if (has(params.stores, 2u)) { t2[i][j] = r2[j]; }
-        if (has(params.stores, 3u)) { t3[i][j] = r3[j]; }
-        if (has(params.stores, 4u)) { t4[i][j] = r4[j]; }
-        if (has(params.stores, 5u)) { t5[i][j] = r5[j]; }
-        if (has(params.stores, 6u)) { t6[i][j] = r6[j]; }
-        if (has(params.stores, 7u)) { t7[i][j] = r7[j]; }
+        if (has(params.stores, 0u)) { t0[i][j] = r[0][j]; }
+        if (has(params.stores, 1u)) { t1[i][j] = r[1][j]; }
+        if (has(params.stores, 2u)) { t2[i][j] = r[2][j]; }
+        if (has(params.stores, 3u)) { t3[i][j] = r[3][j]; }
+        if (has(params.stores, 4u)) { t4[i][j] = r[4][j]; }
+        if (has(params.stores, 5u)) { t5[i][j] = r[5][j]; }
+        if (has(params.stores, 6u)) { t6[i][j] = r[6][j]; }
+        if (has(params.stores, 7u)) { t7[i][j] = r[7][j]; }
       }
     }
   }
