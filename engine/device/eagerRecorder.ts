@@ -1,4 +1,4 @@
-import { chain } from '../../kernels/elementwise/chain.ts'
+import { chain } from '../../kernels/elementwise/index.ts'
 import type { KernelSpec } from '../../kernels/spec.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
@@ -8,9 +8,9 @@ import type { BufferPool } from '../memory/bufferPool.ts'
 import type { PooledBuffer } from '../memory/deviceBuffer.ts'
 import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
-import { type Bytes, type Launch, MOST_DISPATCHES, Stream } from '../submit/stream.ts'
+import { type Bytes, type Launch, MOST_LAUNCHES, Stream } from '../submit/stream.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
-import { chainProblem, ElementwiseChain, LARGEST_CHAIN, SHORTEST_CHAIN } from './elementwiseChain.ts'
+import { chainOfCount, ElementwiseChain, LARGEST_CHAIN, SHORTEST_CHAIN } from './elementwiseChain.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
@@ -147,19 +147,19 @@ export class EagerRecorder implements Recorder {
     }
     const { step, lane } = this.#chain.launches[0]!
     const op = [...new Set(this.#chain.launches.map((launch) => launch.op))].join(' ')
-    const { kernel, grid } = kernels.select({ spec: chain, problem: chainProblem(step.count), bindings: [], op, lane })
+    const { kernel, grid } = kernels.select({ spec: chain, problem: chainOfCount(step.count), bindings: [], op, lane })
     const bindings = this.#chain.bindings()
-    const slot = this.#stream.addBlock(this.#chain.words())
+    const slot = this.#stream.pack(chain.params, { ...this.#chain.problem() })
     this.#chain.take()
     const bindGroup = bindGroups.get(kernel, bindings)
     const streams = lane?.streams ?? MAIN_STREAMS
-    this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(chain, bindings) }, slot)
+    this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(chain, bindings) }, slot, length)
   }
 
-  /** Records a dispatch. @param slot of its parameters in the stream */
-  #record(launch: Launch, slot: number): void {
-    this.#stream.dispatch(launch, slot)
-    if (this.#stream.dispatches >= MOST_DISPATCHES) this.flush()
+  /** Records a dispatch. @param slot of its parameters in the stream @param launches the launches that it does */
+  #record(launch: Launch, slot: number, launches = 1): void {
+    this.#stream.dispatch(launch, slot, launches)
+    if (this.#stream.launches >= MOST_LAUNCHES) this.flush()
   }
 
   /** The buffers that a launch uses, where a profiler wants to know. */

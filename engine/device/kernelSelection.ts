@@ -1,4 +1,4 @@
-import { type Step, stepOf } from '../../kernels/elementwise/chain.ts'
+import { type LaunchStep, stepOf } from '../../kernels/elementwise/index.ts'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { runsOn } from '../../kernels/spec.ts'
 import { isShared } from '../layout/layoutMemo.ts'
@@ -28,8 +28,8 @@ interface Decision {
   grid: Grid
   /** The parameters, where many launches share the problem. */
   block: SharedBlock | undefined
-  /** The launch as a step of a chain, where it can be one. */
-  step: Step | undefined
+  /** The launch as a step of a chain, where it can be one and many launches share the problem. */
+  step: LaunchStep | undefined
 }
 
 /** Chooses variants of kernels for a device, and has them compiled. */
