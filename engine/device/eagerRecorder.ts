@@ -54,20 +54,21 @@ export class EagerRecorder implements Recorder {
     const { kernel, grid, block, step } = this.#resources.kernels.select(launch)
     const resolved = this.#resolve(bindings)
     if (step && step.count <= LARGEST_CHAIN) {
+      this.#resources.bindGroups.checkRoom()
       const link = { kernel, grid, block: block!, bindings: resolved, op, lane, step, spec }
       if (this.#chain.add(link)) return
-      this.#endChain()
+      this.endChain()
+      // The end of a chain may submit the stream, and the launch belongs to the next submission.
+      for (const { buffer } of resolved) this.#use(buffer)
       if (this.#chain.add(link)) return
     }
-    this.#endChain()
-    const bindGroup = this.#resources.bindGroups.get(kernel, resolved)
+    this.endChain()
     const slot = block ? this.#stream.slotOf(block) : this.#stream.pack(spec.params, problem)
-    const uses = this.#usesOf(spec, resolved)
-    this.#record({ kernel, bindGroup, grid, op, streams: lane?.streams ?? MAIN_STREAMS, uses }, slot)
+    this.#record(spec, { kernel, grid, op }, resolved, lane?.streams, slot)
   }
 
   copy(source: Binding, target: Binding, bytes: number): void {
-    this.#endChain()
+    this.endChain()
     const [from, to] = [source, target].map((binding) => this.#used(binding)) as [ResolvedBinding, ResolvedBinding]
     this.#stream.record({
       kind: 'copy',
@@ -87,14 +88,14 @@ export class EagerRecorder implements Recorder {
       gpu.queue.writeBuffer(buffer.gpu, offset, data)
       return
     }
-    this.#endChain()
+    this.endChain()
     buffer.lastUse = queue.serial
     this.#stream.record({ kind: 'write', target: buffer.gpu, offset, data: data.slice() })
   }
 
   /** Records a copy into memory that the host can map. */
   readBack(source: Binding, target: GPUBuffer, bytes: number): void {
-    this.#endChain()
+    this.endChain()
     const { buffer, offset } = this.#used(source)
     this.#stream.record({ kind: 'copy', source: buffer.gpu, sourceOffset: offset, target, targetOffset: 0, bytes })
   }
@@ -111,54 +112,62 @@ export class EagerRecorder implements Recorder {
 
   /** Records the commands of a fused and planned graph. */
   emit(commands: readonly FusedCommand[]): void {
-    this.#endChain()
+    this.endChain()
     for (const command of commands) {
       if (command.kind === 'write') this.write(command.target, command.data)
       else if (command.kind === 'copy') this.copy(command.source, command.target, command.bytes)
       else {
         const { kernel, grid, op, streams, spec } = command
         const resolved = this.#resolve(command.bindings)
-        const bindGroup = this.#resources.bindGroups.get(kernel, resolved)
-        const uses = this.#usesOf(spec, resolved)
-        this.#record({ kernel, bindGroup, grid, op, streams, uses }, this.#stream.addBlock(command.words))
+        this.#record(spec, { kernel, grid, op }, resolved, streams, this.#stream.addBlock(command.words))
       }
     }
   }
 
   /** Hands the stream to the submission queue. @returns resolves when everything so far is submitted */
   flush(): Promise<void> {
-    this.#endChain()
+    this.endChain()
     const { queue, streams } = this.#resources
     return this.#stream.length === 0 ? queue.idle : queue.add(streams.workOf(this.#stream.take()))
   }
 
-  /** Records the launches of the chain: one dispatch for all, or one for each where they are few. */
-  #endChain(): void {
+  /** Records the launches that wait in the chain: one dispatch for all, or one for each where they are few. The stream may be submitted. */
+  endChain(): void {
     const { length } = this.#chain.launches
     if (length === 0) return
-    const { kernels, bindGroups } = this.#resources
     if (length < SHORTEST_CHAIN) {
-      for (const { spec, kernel, grid, block, bindings, op, lane } of this.#chain.take()) {
-        const bindGroup = bindGroups.get(kernel, bindings)
-        const streams = lane?.streams ?? MAIN_STREAMS
-        this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(spec, bindings) }, this.#stream.slotOf(block))
-      }
+      for (const { spec, block, bindings, lane, ...launch } of this.#chain.take())
+        this.#record(spec, launch, bindings, lane?.streams, this.#stream.slotOf(block), 1, true)
       return
     }
     const { step, lane } = this.#chain.launches[0]!
-    const op = [...new Set(this.#chain.launches.map((launch) => launch.op))].join(' ')
-    const { kernel, grid } = kernels.select({ spec: chain, problem: chainOfCount(step.count), bindings: [], op, lane })
+    const op = [...new Set(this.#chain.launches.map((launch) => launch.op))].join(', ')
+    const problem = chainOfCount(step.count)
+    const { kernel, grid } = this.#resources.kernels.select({ spec: chain, problem, bindings: [], op, lane })
     const bindings = this.#chain.bindings()
     const slot = this.#stream.pack(chain.params, { ...this.#chain.problem() })
     this.#chain.take()
-    const bindGroup = bindGroups.get(kernel, bindings)
-    const streams = lane?.streams ?? MAIN_STREAMS
-    this.#record({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(chain, bindings) }, slot, length)
+    this.#record(chain, { kernel, grid, op }, bindings, lane?.streams, slot, length, true)
   }
 
-  /** Records a dispatch. @param slot of its parameters in the stream @param launches the launches that it does */
-  #record(launch: Launch, slot: number, launches = 1): void {
-    this.#stream.dispatch(launch, slot, launches)
+  /**
+   * Records a dispatch.
+   * @param slot of its parameters in the stream
+   * @param launches the launches of ops that it does
+   * @param hasRoom whether the bind groups were asked for room
+   */
+  #record(
+    spec: KernelSpec,
+    { kernel, grid, op }: Pick<Launch, 'kernel' | 'grid' | 'op'>,
+    bindings: readonly ResolvedBinding[],
+    streams: readonly string[] = MAIN_STREAMS,
+    slot: number,
+    launches = 1,
+    hasRoom = false,
+  ): void {
+    for (let i = 0; i < bindings.length; i++) this.#use(bindings[i]!.buffer)
+    const bindGroup = this.#resources.bindGroups.get(kernel, bindings, hasRoom)
+    this.#stream.dispatch({ kernel, bindGroup, grid, op, streams, uses: this.#usesOf(spec, bindings) }, slot, launches)
     if (this.#stream.launches >= MOST_LAUNCHES) this.flush()
   }
 
@@ -176,7 +185,12 @@ export class EagerRecorder implements Recorder {
   /** Resolves a binding, and notes that the next submission uses its buffer. */
   #used(binding: Binding): ResolvedBinding {
     const resolved = resolve(binding)
-    resolved.buffer.lastUse = this.#resources.queue.serial
+    this.#use(resolved.buffer)
     return resolved
+  }
+
+  /** Notes that the next submission uses a buffer. */
+  #use(buffer: PooledBuffer): void {
+    buffer.lastUse = this.#resources.queue.serial
   }
 }
