@@ -79,6 +79,7 @@ export class Device implements Allocator, ExecutableResources {
     this.kernels = new KernelSelection(this.capabilities, this.pipelines, summary.name)
     this.#eager = new EagerRecorder({
       gpu: device,
+      capabilities: this.capabilities,
       kernels: this.kernels,
       pool: this.pool,
       bindGroups: this.bindGroups,

@@ -1,5 +1,5 @@
 import { chain } from '../../kernels/elementwise/index.ts'
-import type { KernelSpec } from '../../kernels/spec.ts'
+import type { Capabilities, KernelSpec } from '../../kernels/spec.ts'
 import type { FusedCommand } from '../graph/horizontalFusion.ts'
 import type { Lane } from '../graph/lane.ts'
 import type { BindGroups } from '../memory/bindGroups.ts'
@@ -10,7 +10,7 @@ import type { StreamEncoder } from '../submit/encoding.ts'
 import type { Profiler } from '../submit/profiler.ts'
 import { type Bytes, type Launch, MOST_LAUNCHES, Stream } from '../submit/stream.ts'
 import type { SubmissionQueue } from '../submit/submissionQueue.ts'
-import { chainOfCount, ElementwiseChain, LARGEST_CHAIN, SHORTEST_CHAIN } from './elementwiseChain.ts'
+import { chainOfCount, ElementwiseChain, largestChain, SHORTEST_CHAIN } from './elementwiseChain.ts'
 import type { KernelSelection } from './kernelSelection.ts'
 import type { KernelLaunch, Recorder } from './recorder.ts'
 
@@ -22,6 +22,7 @@ const NO_USES: readonly BufferUse[] = []
 /** The parts of a device that its eager recorder uses. */
 interface EagerResources {
   readonly gpu: GPUDevice
+  readonly capabilities: Capabilities
   readonly kernels: KernelSelection
   readonly pool: BufferPool
   readonly bindGroups: BindGroups
@@ -37,10 +38,12 @@ export class EagerRecorder implements Recorder {
   #stream = this.#main
   /** The last launches, as far as one dispatch can do them all. */
   readonly #chain: ElementwiseChain
+  readonly #largestChain: number
 
   constructor(resources: EagerResources) {
     this.#resources = resources
     this.#chain = new ElementwiseChain(resources.gpu)
+    this.#largestChain = largestChain(resources.capabilities)
   }
 
   acquire(bytes: number): PooledBuffer {
@@ -53,7 +56,7 @@ export class EagerRecorder implements Recorder {
     const { spec, problem, bindings, op, lane } = launch
     const { kernel, grid, block, step } = this.#resources.kernels.select(launch)
     const resolved = this.#resolve(bindings)
-    if (step && step.count <= LARGEST_CHAIN) {
+    if (step && step.count <= this.#largestChain) {
       this.#resources.bindGroups.checkRoom()
       const link = { kernel, grid, block: block!, bindings: resolved, op, lane, step, spec }
       if (this.#chain.add(link)) return

@@ -6,7 +6,7 @@ import {
   chainProblem,
   type LaunchStep,
 } from '../../kernels/elementwise/index.ts'
-import type { Grid, KernelSpec } from '../../kernels/spec.ts'
+import type { Capabilities, Grid, KernelSpec } from '../../kernels/spec.ts'
 import type { Lane } from '../graph/lane.ts'
 import { byNumber, share } from '../layout/layoutMemo.ts'
 import type { ResolvedBinding } from '../memory/bindings.ts'
@@ -15,8 +15,13 @@ import type { SharedBlock } from '../submit/stream.ts'
 
 /** The fewest launches that become one dispatch. Fewer are not worth a pipeline more. */
 export const SHORTEST_CHAIN = 4
-/** The elements of a tensor of a chain at most. For larger ones the kernels of the ops are faster than what a dispatch costs. */
-export const LARGEST_CHAIN = 16_384
+/**
+ * The elements of a tensor of a chain at most. A step takes longer than the kernel of its op, which on larger tensors is more than a dispatch
+ * costs: on lavapipe from 4,096 elements on, on SwiftShader from 2,048. The limit of GPUs is a guess.
+ */
+export function largestChain({ software }: Capabilities): number {
+  return software ? 1024 : 16_384
+}
 
 /** A launch that can be a step of a chain, with all that a dispatch of its own takes. */
 export interface ChainLaunch {
