@@ -9,6 +9,7 @@ import type { Mode } from '../../model/index.ts'
 import { PRESETS } from '../presets.ts'
 import { readCheckpoint, readRun, type SavedRun } from '../run/checkpoint.ts'
 import { openData } from '../run/data.ts'
+import { hostLine } from '../run/deviceImages.ts'
 import { existingRunFolder, newRunFolder } from '../run/folder.ts'
 import { checkInitial, settingsLike } from '../run/initFrom.ts'
 import type { RunData } from '../run/loaders.ts'
@@ -141,6 +142,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       // A restarted trainer keeps the mode that was found to be fastest.
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
       if (trainer.parts.distributed) say(distributionLine(trainer.parts.distributed))
+      const line = hostLine(trainer.parts)
+      if (line !== undefined) say(line)
       return trainer
     }
     await trainWithRestarts({

@@ -142,7 +142,7 @@ export async function startTrainer(
     optimizer = distributed.optimizer
   }
   // Several devices take their images from the host.
-  const sources = distributed || settings.data === 'host' ? undefined : deviceSources(model, data)
+  const sources = distributed || settings.data === 'host' ? undefined : deviceSources(model, data, settings.data === 'device')
   try {
     const trainer = new Trainer({
       device,
