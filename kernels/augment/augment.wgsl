@@ -449,21 +449,29 @@ fn resizeRows(slot: u32, thread: u32, threads: u32) {
   for (var c = 0u; c < params.channels; c++) {
     let source = slot + params.slotWords + c * params.sourceHeight * words;
     let target0 = slot + c * params.height * words;
-    let stepY = threads / words;
-    let stepX = threads % words;
-    var x = thread % words;
-    for (var y = thread / words; y < params.height;) {
-      var at = source + u32(tables[firsts + y]) * words + x;
-      var sum = vec4(1 << 21u);
+    let pairs = (words + 1u) / 2u;
+    let stepY = threads / pairs;
+    let stepPair = threads % pairs;
+    var pair = thread % pairs;
+    for (var y = thread / pairs; y < params.height;) {
+      // A weight serves two words at once. The last two may be one and the same.
+      let x = min(vec2(2u * pair) + vec2(0u, 1u), vec2(words - 1u));
+      var at = vec2(source + u32(tables[firsts + y]) * words) + x;
+      var left = vec4(1 << 21u);
+      var right = left;
       for (var k = y * taps; k < y * taps + taps; k++) {
-        sum += tables[weights + k] * vec4<i32>(unpack(scratch[at]));
-        at += words;
+        let weight = tables[weights + k];
+        left += weight * vec4<i32>(unpack(scratch[at.x]));
+        right += weight * vec4<i32>(unpack(scratch[at.y]));
+        at += vec2(words);
       }
-      scratch[target0 + y * words + x] = pack(vec4<u32>(clamp(sum >> vec4(22u), vec4(0), vec4(255))), 4u);
-      x += stepX;
+      let to = vec2(target0 + y * words) + x;
+      scratch[to.x] = pack(vec4<u32>(clamp(left >> vec4(22u), vec4(0), vec4(255))), 4u);
+      scratch[to.y] = pack(vec4<u32>(clamp(right >> vec4(22u), vec4(0), vec4(255))), 4u);
+      pair += stepPair;
       y += stepY;
-      if (x >= words) {
-        x -= words;
+      if (pair >= pairs) {
+        pair -= pairs;
         y += 1u;
       }
     }
