@@ -22,7 +22,7 @@ await Promise.all([
       index: 'train/index.ts',
       ops: 'train/ops.ts',
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
-      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      deviceProcess: 'train/devices/deviceProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
       isaProcess: 'bench/isa/isaProcess.ts',
     },

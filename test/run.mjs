@@ -98,7 +98,7 @@ await Promise.all([
     entryPoints: {
       ...commandLine,
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
-      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      deviceProcess: 'train/devices/deviceProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
       isaProcess: 'bench/isa/isaProcess.ts',
     },

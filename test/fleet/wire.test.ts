@@ -136,7 +136,7 @@ test('requests of a wrong kind, shape or order are refused', () => {
   const state = { parameters: new Map([['a', entry]]), m: new Map(), v: new Map(), steps: {} }
   const open = { index: 1, config, own: [1], stem: new Map([['b', entry]]), branches: state }
   const spec = (more: object) => ({ id: 0, open: { ...open, ...more } })
-  assert.is((checkRequest(spec({}), true) as { id: number }).id, 0)
+  assert.is((checkRequest(spec({}), undefined) as { id: number }).id, 0)
   const wrong: [unknown, boolean][] = [
     [spec({ own: [2] }), true],
     [spec({ own: [] }), true],
@@ -158,7 +158,7 @@ test('requests of a wrong kind, shape or order are refused', () => {
   ]
   for (const [message, first] of wrong)
     assert.throws(
-      () => checkRequest(message, first),
+      () => checkRequest(message, first ? undefined : 'open'),
       (error: Error) => error instanceof UserError,
       JSON.stringify(message),
     )
