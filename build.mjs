@@ -40,6 +40,7 @@ await Promise.all([
   }),
   copySource('engine/platform/setup-lavapipe.sh', 'dist/node'),
   copySource('bench/isa/nullCommands.c', 'dist/node'),
+  copySource('bench/fleet/lossyLink.py', 'dist/node'),
   buildModules(['train/index.ts', 'train/ops.ts'], 'dist/modules'),
   types('dist/types'),
   buildWeb('dist/web'),

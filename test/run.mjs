@@ -105,6 +105,7 @@ await Promise.all([
   }),
 ])
 copyFileSync('bench/isa/nullCommands.c', join(outdir, 'nullCommands.c'))
+copyFileSync('bench/fleet/lossyLink.py', join(outdir, 'lossyLink.py'))
 
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0

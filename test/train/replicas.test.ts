@@ -18,7 +18,7 @@ const device = await requestDevice()
 const { test, run } = suite('data parallelism')
 
 const SIZES = {
-  ...{ architecture: 'vit', imageSize: 12, patchSize: 4, channels: 1, dim: 24, heads: 2, dimHead: 12, mlpDim: 40, classes: 5 },
+  ...{ imageSize: 12, patchSize: 4, channels: 1, dim: 24, heads: 2, dimHead: 12, mlpDim: 40, classes: 5 },
   depth: 2,
 } as const
 
@@ -49,7 +49,7 @@ interface How {
 
 async function begin({ dropout = 0 }: How) {
   device.random.seed = 11
-  const model = createModel({ ...SIZES, dropout })
+  const model = createModel({ ...SIZES, architecture: 'vit', dropout })
   model.train()
   const optimizer = new AdamW(model.namedParameters(), { weightDecay: 0.1 })
   return { model, optimizer, ema: new Ema(model.namedParameters(), { decay: 0.5 }) }
