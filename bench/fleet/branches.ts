@@ -3,13 +3,14 @@ import { announce } from '../../train/cli/device.ts'
 import { table } from '../../train/cli/table.ts'
 import { BranchHosts } from '../../train/fleet/branches/asker.ts'
 import { quantiles } from '../statistics.ts'
-import { KIND_NAMES, KINDS, type Kind } from './kinds.ts'
+import { KIND_NAMES, type Kind } from './kinds.ts'
 import { OwnFleet } from './ownFleet.ts'
 import { beginTraining } from './trainings.ts'
 
 export interface FleetBranchesFlags {
   preset: string
   batch: number
+  kinds: Kind[]
   hosts: number[]
   steps: number
   adapter?: string
@@ -44,7 +45,7 @@ export async function benchFleetBranches(flags: FleetBranchesFlags): Promise<voi
     const adapter = flags.adapter === undefined ? [] : ['--adapter', flags.adapter]
     for (let i = 1; i <= most; i++) await fleet.start(`w${i}`, ['--branches', ...adapter])
     const rows: FleetBranchesRow[] = []
-    for (const kind of KINDS)
+    for (const kind of flags.kinds)
       for (const hosts of flags.hosts)
         for (const floats of ['f32', 'f16'] as const) rows.push(await compare(fleet, flags, kind, hosts, floats))
     if (flags.json) return console.log(JSON.stringify(rows, null, 2))

@@ -29,6 +29,11 @@ function branchesCommand(): Command {
     )
     .addOption(new Option('--preset <name>', 'sizes of the model').choices(SIZE_NAMES).default('quick'))
     .addOption(new Option('--batch <n>', 'images of a mini-batch').argParser(count(MAX_BATCH)).default(500))
+    .addOption(
+      new Option('--kinds <a,b>', 'what is trained: branches of a ParaFormer, data for a ViT')
+        .argParser(kinds)
+        .default([...KINDS]),
+    )
     .addOption(new Option('--hosts <a,b>', 'numbers of hosts beside this process').argParser(counts).default([1, 3]))
     .addOption(new Option('--steps <n>', 'steps to time of each').argParser(count(MAX_STEPS)).default(10))
     .addOption(adapterOption())

@@ -16,8 +16,9 @@ import { beginTraining } from './trainings.ts'
 
 const HOSTS = 2
 const PORT = 4222
-/** Steps before those that are timed: they compile, capture, and bring the windows of the connections to where they stay. */
-const WARM_UP = 4
+/** Steps over a link before another one has its turn, and those before them that bring the windows of the connections to where they stay. */
+const ROUND = 5
+const WARM_UP = 2
 
 export interface FleetLinkFlags {
   preset: string
@@ -104,12 +105,12 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
   const none = { delay: 0, loss: 0, rate: 0 }
   const links: LinkSettings[] = [none, { ...none, delay }, { delay, loss: loss / 100, rate: 0 }]
   if (rate > 0) links.push({ delay, loss: 0, rate }, { delay, loss: loss / 100, rate })
+  const rounds = Math.ceil(steps / ROUND)
   const expected: number[] = []
   const others = Array.from({ length: HOSTS }, () => ({ adapter }))
   const near = await beginTraining(kind, preset, batch, others)
-  while (expected.length < links.length * (steps + WARM_UP)) expected.push((await near.step()).loss)
+  while (expected.length < 2 + links.length * rounds * (ROUND + WARM_UP)) expected.push((await near.step()).loss)
   await near.close()
-  await spaces.set(none)
   const places = new BranchHosts(store, { note: () => {} })
   const far = await beginTraining(
     kind,
@@ -118,33 +119,39 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
     others.map(() => places.device()),
   )
   try {
-    const rows: FleetLinkRow[] = []
-    let done = 0
-    let phases: Phase[] = []
-    for (const link of links) {
-      await spaces.set(link)
-      const times: number[] = []
-      let same = true
-      const wire = async () => (await spaces.bytes(1)) + (await spaces.bytes(2))
-      let before = { ...places.bytes, wire: 0 }
-      for (let i = -WARM_UP; i < steps; i++) {
-        if (i === 0) before = { ...places.bytes, wire: await wire() }
-        const { loss, ms } = await far.step()
-        same &&= loss === expected[done++]
-        if (i >= 0) times.push(ms)
+    // The first steps compile and capture.
+    for (let i = 0; i < 2; i++) await far.step()
+    const found = links.map(() => ({ times: [] as number[], same: true, sent: 0, received: 0, wire: 0 }))
+    const wire = async () => (await spaces.bytes(1)) + (await spaces.bytes(2))
+    let done = 2
+    // The links take turns, since other work on this machine comes and goes.
+    for (let round = 0; round < rounds; round++)
+      for (const [i, link] of links.entries()) {
+        const of = found[i]!
+        await spaces.set(link)
+        const step = async () => {
+          const { loss, ms } = await far.step()
+          of.same &&= loss === expected[done++]
+          return ms
+        }
+        for (let i = 0; i < WARM_UP; i++) await step()
+        const before = { ...places.bytes, wire: await wire() }
+        for (let i = 0; i < ROUND; i++) of.times.push(await step())
+        of.sent += places.bytes.sent - before.sent
+        of.received += places.bytes.received - before.received
+        of.wire += (await wire()) - before.wire
       }
-      const { sent, received } = places.bytes
-      const perHost = (bytes: number) => bytes / steps / HOSTS
-      const mean = times.reduce((sum, ms) => sum + ms, 0) / steps
-      const variance = times.reduce((sum, ms) => sum + (ms - mean) ** 2, 0) / (steps - 1)
-      if (rows.length === 0) phases = phasesOf(kind, far.rows, perHost(sent - before.sent), perHost(received - before.received))
-      rows.push({
-        ...{ kind, ...link, measured: mean, error: Math.sqrt(variance / steps), same },
-        predicted: predictStep(rows[0]?.measured ?? mean, phases, HOSTS, link),
-        bytesOfHost: perHost((await wire()) - before.wire),
-      })
-    }
-    return rows
+    const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
+    const perHost = (bytes: number) => bytes / rounds / ROUND / HOSTS
+    const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent), perHost(found[0]!.received))
+    const local = meanOf(found[0]!.times)
+    return links.map((link, i) => {
+      const { times, same, wire } = found[i]!
+      const measured = meanOf(times)
+      const error = Math.sqrt(meanOf(times.map((ms) => (ms - measured) ** 2)) / (times.length - 1))
+      const predicted = predictStep(local, phases, HOSTS, link)
+      return { kind, ...link, measured, error, same, predicted, bytesOfHost: perHost(wire) }
+    })
   } finally {
     await spaces.set(none)
     await far.close()

@@ -130,6 +130,11 @@ export class Namespaces {
     await execute('ip', ['-n', `${this.#id}-hub`, 'link', 'set', `pf${host}`, 'down'])
   }
 
+  /** Joins the link of a host again. @param host from 1 */
+  async join(host: number): Promise<void> {
+    await execute('ip', ['-n', `${this.#id}-hub`, 'link', 'set', `pf${host}`, 'up'])
+  }
+
   /** Reads the bytes that a host's device sent and received so far, heads of packets included. @param host from 1 */
   async bytes(host: number): Promise<number> {
     const { stdout } = await execute('ip', ['-n', `${this.#id}-h${host}`, '-s', '-j', 'link', 'show', DEVICE])
