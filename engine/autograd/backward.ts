@@ -58,7 +58,10 @@ export function checkOutput(op: string, output: unknown, cotangent: unknown): as
 
 /** The gradient from which a pass begins: the cotangent off the tape, or 1. */
 export function seedOf({ shape, dtype, device }: Tensor, cotangent: Tensor | undefined): Tensor {
-  return cotangent?.detach() ?? tensor([1], { shape, dtype, device })
+  if (cotangent) return cotangent.detach()
+  const one = tensor([1], { shape, dtype, device })
+  one.allOnes = true
+  return one
 }
 
 /** Frees the gradients of leaves. The next backward pass sets them anew. */

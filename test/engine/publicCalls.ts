@@ -122,6 +122,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   countFlops: () => [model.config, { branches: 1 }],
   countParameters: () => [model.config, { branches: 1 }],
   createModel: () => [tiny],
+  crossEntropies: () => [x(2, 2, 3), labels()],
   crossEntropy: () => [x(2, 3), labels(), { reduction: 'none' }],
   cummax: () => [x(2, 3), 0],
   cumprod: () => [x(2, 3), 0],
