@@ -141,6 +141,7 @@ export const FUNCTIONS: Record<string, Arguments> = {
   div: () => [x(2), x(2)],
   dropout: () => [x(2), 0.5],
   einsum: () => ['ij,jk->ik', x(2, 3), x(3, 2)],
+  embedSequence: () => [x(2, 3, 4), x(1, 1, 4), x(1, 4, 4)],
   embedding: () => [x(3, 2), labels()],
   empty: () => [[2], 'float32', device],
   encodeSafetensors: () => [new Map([['a', entry()]]), { epoch: '3' }],
