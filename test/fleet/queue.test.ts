@@ -1,58 +1,15 @@
 // Runs get through a queue whose server is killed again and again, and through a dispatcher that is: each once, and nothing of them stays behind.
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import * as assert from 'uvu/assert'
-import { modelOf, NullMachine } from '../../bench/fleet/nullMachine.ts'
-import { dispatcherOf, NullWorkers, nullJob, nullKey } from '../../bench/fleet/nullWorkers.ts'
+import { NullMachine } from '../../bench/fleet/nullMachine.ts'
+import { NullWorkers, nullKey } from '../../bench/fleet/nullWorkers.ts'
 import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { claimKey, QUEUE, RECORDS, recordSubject, runSubject } from '../../train/fleet/names.ts'
 import { cancelStudy } from '../../train/fleet/overview.ts'
-import type { FleetStore } from '../../train/fleet/store.ts'
 import { suite } from '../harness/suite.ts'
-import { hasServer, TestFleet } from './fleetOfTest.ts'
+import { hasServer } from './fleetOfTest.ts'
+import { BYTES, checkFiles, inFleet, pause, queued, stored, study } from './nullStudies.ts'
 
 const { test, slow, run } = suite('the queue of a fleet')
-const BYTES = 300
-const LEASE = 2000
-
-const pause = (milliseconds: number) => new Promise((resolve) => setTimeout(resolve, milliseconds))
-
-async function inFleet(
-  workers: number,
-  work: (fleet: TestFleet, store: FleetStore, folder: string) => Promise<void>,
-): Promise<void> {
-  const folder = mkdtempSync(join(tmpdir(), 'paraformer-queue-'))
-  const names = Array.from({ length: workers }, (_, i) => ({ name: `w${i + 1}`, class: 'cpu' as const }))
-  const fleet = await TestFleet.begin(join(folder, 'server'), [{ name: 'coordinator' }, ...names])
-  const store = await fleet.open()
-  try {
-    await work(fleet, store, folder)
-  } finally {
-    await store.close()
-    await fleet.end()
-    rmSync(folder, { recursive: true, force: true })
-  }
-}
-
-/** Gives runs from `first` on to a fleet. @returns their ends, and what stops the study */
-async function study(store: FleetStore, folder: string, first: number, runs: number, notes: string[] = []) {
-  const dispatcher = await dispatcherOf(store, 'null-tiny', (text) => notes.push(text), LEASE)
-  const ends = new AbortController()
-  const outcomes = Array.from({ length: runs }, (_, i) =>
-    dispatcher.do(nullJob(first + i, join(folder, `${first + i}`)), { signal: ends.signal, note: (text) => notes.push(text) }),
-  )
-  return { dispatcher, outcomes, ends }
-}
-
-function checkFiles(folder: string, first: number, runs: number): void {
-  for (let i = first; i < first + runs; i++)
-    assert.equal(readFileSync(join(folder, `${i}`, 'model.safetensors')), Buffer.from(modelOf(nullKey(i), BYTES)), `run ${i}`)
-}
-
-const queued = async (store: FleetStore) => (await store.manager.streams.info(QUEUE)).state.messages
-const stored = async (store: FleetStore) => (await store.files.list()).filter(({ deleted }) => !deleted).map(({ name }) => name)
-
 async function killsOfServer(workers: number, runs: number, kills: number): Promise<void> {
   await inFleet(workers, async (fleet, store, folder) => {
     const crew = new NullWorkers()
