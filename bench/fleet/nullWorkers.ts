@@ -16,7 +16,13 @@ export class NullWorkers {
   readonly #working: Promise<WorkerSummary>[] = []
 
   /** Connects workers of these names, a few at a time. @param folder holds their credentials */
-  async start(url: string, folder: string, names: readonly string[], machine: Machine, atATime = 16): Promise<void> {
+  async start(
+    url: string,
+    folder: string,
+    names: readonly string[],
+    machine: (name: string) => Machine,
+    atATime = 8,
+  ): Promise<void> {
     const waiting = [...names]
     const begin = async () => {
       for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await this.#begin(url, folder, name, machine)
@@ -24,14 +30,14 @@ export class NullWorkers {
     await Promise.all(Array.from({ length: atATime }, begin))
   }
 
-  async #begin(url: string, folder: string, name: string, machine: Machine): Promise<void> {
+  async #begin(url: string, folder: string, name: string, machine: (name: string) => Machine): Promise<void> {
     const say = (text: string) => this.notes.push(`${name}: ${text}`)
     const store = await FleetStore.open(await connectFleet({ url, auth: credentialsOf(folder, name) }, name, say), false)
     const ends = new AbortController()
     this.#ends.push(ends)
     await new Promise<void>((resolve, reject) => {
       const working = FleetWorker.work({
-        ...{ store, name, class: 'cpu' as const, machine, signal: ends.signal, onProgress() {} },
+        ...{ store, name, class: 'cpu' as const, machine: machine(name), signal: ends.signal, onProgress() {} },
         note: (text) => {
           say(text)
           resolve()

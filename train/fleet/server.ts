@@ -147,6 +147,8 @@ ${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }
 ${web}authorization: {
+  # Hundreds of workers that connect at once, after the server was away, take turns.
+  timeout: 30
   users: [
 ${users.join('\n')}
   ]
