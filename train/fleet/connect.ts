@@ -73,6 +73,8 @@ export async function connectFleet(address: FleetAddress, name: string, say: (te
 
 function connectError(error: unknown, { url, auth }: FleetAddress): UserError {
   const why = reason(error)
+  if (/authentication timeout/i.test(why))
+    return new UserError(`${url}: the server did not wait for the credentials; it or this machine is busy, so try again`)
   if (/authorization|authentication|nkey|signature/i.test(why)) {
     const with_ = auth === undefined ? 'no credentials; name a file with --auth' : `the credentials of ${auth}`
     return new UserError(`${url}: the server refuses ${with_}`)
