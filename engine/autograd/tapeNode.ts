@@ -153,9 +153,13 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     this.#checkAlive()
     this.#grad = grad
     const gradients = this.#checkGradients(backward(this, grad, this.#args))
-    const own: (Tensor | undefined)[] = []
-    for (const value of gradients) own.push(value?.detach())
-    return own
+    const all: (Tensor | undefined)[] = []
+    for (const value of gradients) {
+      const own = value?.detach()
+      if (own) own.allOnes = value!.allOnes
+      all.push(own)
+    }
+    return all
   }
 
   /**

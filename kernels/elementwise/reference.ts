@@ -1,5 +1,6 @@
 import { forEachElement, type NestProblem } from '../layout.ts'
 import type { Arrays } from '../spec.ts'
+import type { AddFour } from './addFour.ts'
 import type { Binary } from './binary.ts'
 import { type Chain, chainSteps } from './chain.ts'
 import type { PowBackward } from './pow.ts'
@@ -167,4 +168,10 @@ export function chainReference(problem: Chain, tensors: Arrays): Arrays {
     for (let i = 0; i < problem.count; i++) tensors[`t${out}`]![i] = Math.fround(functions[op](at(a, i), at(b, i)))
   }
   return tensors
+}
+
+/** out = a + b + c, and + d with four terms, in float64. */
+export function addFourReference({ count, terms }: AddFour, { a, b, c, d, out }: Arrays): Arrays {
+  for (let i = 0; i < count; i++) out![i] = a![i]! + b![i]! + c![i]! + (terms === 4 ? d![i]! : 0)
+  return { out: out! }
 }

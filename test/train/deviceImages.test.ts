@@ -79,12 +79,15 @@ test('the host makes images that the kernel does not take', () => {
   const sources = deviceSources(model, data)
   const settings = checkSettings({})
   assert.match(
-    hostLine({ settings, sources, distributed: undefined })!,
+    hostLine({ settings, sources, distributed: undefined, replicas: undefined })!,
     /^the host makes the batches: the device does not take/,
   )
-  assert.is(hostLine({ settings: checkSettings({ data: 'host' }), sources, distributed: undefined }), undefined)
+  assert.is(
+    hostLine({ settings: checkSettings({ data: 'host' }), sources, distributed: undefined, replicas: undefined }),
+    undefined,
+  )
   const onDevice = deviceSources(model, { train: loader({ flip: true }), evaluation: loader() }, true)
-  assert.is(hostLine({ settings, sources: onDevice, distributed: undefined }), undefined)
+  assert.is(hostLine({ settings, sources: onDevice, distributed: undefined, replicas: undefined }), undefined)
 })
 
 /** Trains three steps of two micro-batches each. @returns the final parameters, the losses and the evaluation */

@@ -140,9 +140,10 @@ function padRows(bytes: Uint8Array, width: number, out: Uint8Array): void {
 const TOO_MUCH = 'the device does not take batches of so large images or of so many operations of RandAugment'
 
 /** A line that says why the host makes the batches of a run where nobody asked for that; undefined where it does not. */
-export function hostLine({ settings, distributed, sources }: Pick<TrainerParts, 'settings' | 'distributed' | 'sources'>) {
+export function hostLine(parts: Pick<TrainerParts, 'settings' | 'distributed' | 'replicas' | 'sources'>) {
+  const { settings, distributed, replicas, sources } = parts
   if (settings.data === 'host') return undefined
-  if (distributed) return 'the host makes the batches, since branches run on several devices'
+  if (distributed || replicas) return 'the host makes the batches, as for several devices'
   return sources?.train instanceof HostImages ? `the host makes the batches: ${TOO_MUCH}` : undefined
 }
 
