@@ -102,6 +102,7 @@ export const keyValueGradientRows: variants.RowKernel<KeyValueGradientProblem> =
   subgroupMatrix: keyValueMatrix,
   directStep: 1,
   directConstants: ({ queries }) => ({ MANY: queries > 1 }),
+  tiledConstants: ({ queries }) => (queries % 4 === 0 ? { STATISTICS_FOURS: true, Statistic: 'vec4<f32>' } : {}),
   // Log-sum-exps and deltas of at most 32 queries.
   matrixExtra: () => 256,
   matrixTiles: [2, 2],

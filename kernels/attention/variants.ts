@@ -43,6 +43,8 @@ export interface RowKernel<P extends AttentionShape> {
   /** The longest chain of additions of `quad`, where precision costs more than the usual. */
   quadChain?: number
   tiled: string
+  /** Further constants of `tiled`. */
+  tiledConstants?(problem: P): Constants
   subgroupMatrix: string
   /** The bytes of workgroup memory of `subgroupMatrix` beside rows, scores and weights, for a number of threads. */
   matrixExtra(threads: number): number
@@ -62,6 +64,11 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
   const total = (problem: P) => problem.batch * problem.heads * kernel.rows(problem)
   const grid = (problem: P, rowsPerGroup: number): Grid =>
     grid1d(ceilDiv(kernel.rows(problem), rowsPerGroup) * problem.batch * problem.heads)
+  const tiledParts = (problem: P, device: Capabilities): number => {
+    const few = ceilDiv(kernel.rows(problem), TILED_ROWS) * problem.batch * problem.heads < FEW_GROUPS
+    const fits = device.maxInvocations >= 256 && device.maxWorkgroupMemory >= 2 * TILED_MEMORY
+    return few && fits && kernel.steps(problem) > TILED_STEPS ? 2 : 1
+  }
   return [
     {
       name: 'direct',
@@ -99,7 +106,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       name: 'tiled',
       source: kernel.tiled,
       supports: (_device, problem) => fitsTiles(problem),
-      constants: (problem) => ({
+      constants: (problem, device) => ({
         SLICES: ceilDiv(problem.width, 32),
         // The sum of a tile is a chain of 32 additions.
         ...longSums(32 + kernel.steps(problem) / 32),
@@ -110,12 +117,24 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
           Four: 'array<vec4<Scalar>, 1>',
         }),
         ...optionConstants(problem),
+        ...kernel.tiledConstants?.(problem),
+        ...(tiledParts(problem, device) > 1 && { PARTS: tiledParts(problem, device) }),
       }),
-      grid: (problem) => grid(problem, 64),
+      grid: (problem) => grid(problem, TILED_ROWS),
     },
     matrixVariant('subgroupMatrix', MATRIX_SUBGROUPS, kernel),
   ]
 }
+
+/** The rows that a workgroup of `tiled` owns, those on the other side that a part of it takes at a time, and the part's bytes of workgroup memory. */
+const TILED_ROWS = 64
+const TILED_STEPS = 32
+const TILED_MEMORY = 13824
+/**
+ * With fewer workgroups of `tiled` than this, two parts share the rows on the other side: alone on its SIMD a wave waits for most of its time
+ * (RDNA 3, by its compiler's code: 64 workgroups of 4 waves take 0.54 of the time of 64 of 2). 192 make a wave for each SIMD of its largest GPU two.
+ */
+const FEW_GROUPS = 192
 
 /** Whether all rows of views are made of aligned groups of `count`: the width, all strides and all offsets are multiples of it. */
 function movesBy(count: number, { width }: AttentionShape, views: readonly RowView[]): boolean {
