@@ -14,7 +14,9 @@ for (const entry of on.capabilities.f16 ? entries : []) {
   const { spec } = entry
   const variant: Variant<any> | undefined = spec.variants.find(({ name }) => name === 'flat')
   const pairs = ({ bench, problem }: KernelCase) =>
-    !bench && variant?.supports?.(on.capabilities, problem) !== false && variant?.constants?.(problem, on.capabilities).PARTS === 2
+    !bench &&
+    variant?.supports?.(on.capabilities, problem) !== false &&
+    variant?.constants?.(problem, on.capabilities).PARTS === 2
   const cases = entry.cases.filter(pairs).slice(0, 3)
   for (const kase of cases) {
     test(`${spec.name} ${kase.name}`, () => checkKernel(on, entry, kase, variant!))
