@@ -3,6 +3,7 @@ import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { say } from '../../train/cli/printable.ts'
 import { table } from '../../train/cli/table.ts'
 import type { Dispatcher } from '../../train/fleet/dispatcher.ts'
+import { credentialsOf } from '../../train/fleet/server.ts'
 import { quantile } from '../statistics.ts'
 import { NullMachine } from './nullMachine.ts'
 import { dispatcherOf, NullWorkers, nullJob } from './nullWorkers.ts'
@@ -105,7 +106,7 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     }
     const names = Array.from({ length: workers }, (_, i) => `w${i + 1}`)
     const began = performance.now()
-    await crew.start(fleet.url, fleet.folder, names, machine)
+    await crew.start(fleet.url, (name) => credentialsOf(fleet.folder, name), names, machine)
     say(`${workers} workers are there after ${((performance.now() - began) / 1000).toFixed(1)} s`)
     const waiting = await count('waiting', [])
     for (let i = 0; i < SINGLES; i++) {
