@@ -82,7 +82,6 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
     const [after, took] = [await fleet.counts(), (performance.now() - began) / 1000]
     const { user, system } = process.cpuUsage(own)
-    const sorted = [...taken].sort((a, b) => a - b)
     return {
       ...{ workers, state, seconds: took },
       messagesPerSecond: (after.messages - before.messages) / took,
@@ -90,7 +89,7 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
       serverCpu: (after.cpu - before.cpu) / took,
       workersCpu: (user + system) / 1e6 / took,
       runsPerSecond: (done - runs) / took,
-      taken: { median: quantile(sorted, 0.5), p95: quantile(sorted, 0.95) },
+      taken: spread(taken),
     }
   }
   let dispatcher: Dispatcher | undefined
@@ -113,8 +112,7 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
       await give(0)
       await new Promise((resolve) => setTimeout(resolve, APART))
     }
-    first!.sort((a, b) => a - b)
-    waiting.taken = { median: quantile(first!, 0.5), p95: quantile(first!, 0.95) }
+    waiting.taken = spread(first!)
     // Runs take from half to one and a half times their mean, and are enough to keep all workers busy while they are counted.
     const runs = Math.ceil(workers * (2 + (2 * seconds) / runSeconds))
     const ended = Array.from({ length: runs }, (_, i) => {
@@ -134,4 +132,10 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     await crew.stop()
     await fleet.end()
   }
+}
+
+function spread(samples: readonly number[]): FleetSimulateRow['taken'] {
+  if (samples.length === 0) return { median: Number.NaN, p95: Number.NaN }
+  const sorted = [...samples].sort((a, b) => a - b)
+  return { median: quantile(sorted, 0.5), p95: quantile(sorted, 0.95) }
 }
