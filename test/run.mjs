@@ -99,13 +99,14 @@ await Promise.all([
     entryPoints: {
       ...commandLine,
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
-      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      deviceProcess: 'train/devices/deviceProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
       isaProcess: 'bench/isa/isaProcess.ts',
     },
   }),
 ])
 copyFileSync('bench/isa/nullCommands.c', join(outdir, 'nullCommands.c'))
+copyFileSync('bench/fleet/lossyLink.py', join(outdir, 'lossyLink.py'))
 
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0

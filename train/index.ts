@@ -31,7 +31,7 @@ export { type Batch, BatchLoader, type LoaderOptions, type LoaderState } from '.
 export type { LabelledImages } from './data/microBatch.ts'
 export type { OwnFormat } from './data/names.ts'
 export type { Labels } from './data/split.ts'
-export { BranchDevices, type StepValues } from './devices/branchDevices.ts'
+export { BranchDevices } from './devices/branchDevices.ts'
 export { type DistributeOptions, distributeBranches, type ElsewhereDevice } from './devices/distribute.ts'
 export type { Pulse } from './devices/heartbeat.ts'
 export type { Pass } from './devices/passes.ts'

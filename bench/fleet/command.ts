@@ -3,11 +3,16 @@ import { adapterOption, count, makeCommand, numbers } from '../../train/cli/opti
 import { MAX_BATCH } from '../limits.ts'
 import { SIZE_NAMES } from '../streams/sizes.ts'
 import type { FleetBranchesFlags } from './branches.ts'
+import { KINDS, type Kind } from './kinds.ts'
+import type { FleetLinkFlags } from './link.ts'
 import type { FleetMessagesFlags } from './messages.ts'
 import type { FleetSimulateFlags } from './simulate.ts'
 
 const MAX_HOSTS = 16
 const MAX_STEPS = 10_000
+const MAX_DELAY = 1000
+const MAX_LOSS = 20
+const MAX_RATE = 100_000
 const MAX_SIMULATED = 2000
 const MAX_KILOBYTES = 100_000
 
@@ -16,15 +21,23 @@ export function fleetBenchCommand(): Command {
   return makeCommand('fleet', 'bench fleet ')
     .description('what a fleet costs on this machine: its own nats-server and workers are started and ended')
     .addCommand(branchesCommand())
+    .addCommand(linkCommand())
     .addCommand(messagesCommand())
     .addCommand(simulateCommand())
 }
 
 function branchesCommand(): Command {
   return makeCommand('branches', 'bench fleet branches ')
-    .description('training steps whose branches live on hosts of a fleet, in turn with processes of the mode devices')
+    .description(
+      'training steps over hosts of a fleet, of branches and of a ViT by data parallelism, in turn with processes of the mode devices',
+    )
     .addOption(new Option('--preset <name>', 'sizes of the model').choices(SIZE_NAMES).default('quick'))
     .addOption(new Option('--batch <n>', 'images of a mini-batch').argParser(count(MAX_BATCH)).default(500))
+    .addOption(
+      new Option('--kinds <a,b>', 'what is trained: branches of a ParaFormer, data for a ViT')
+        .argParser(kinds)
+        .default([...KINDS]),
+    )
     .addOption(new Option('--hosts <a,b>', 'numbers of hosts beside this process').argParser(counts(MAX_HOSTS)).default([1, 3]))
     .addOption(new Option('--steps <n>', 'steps to time of each').argParser(count(MAX_STEPS)).default(10))
     .addOption(adapterOption())
@@ -32,6 +45,30 @@ function branchesCommand(): Command {
     .action(async (flags: FleetBranchesFlags) => {
       const { benchFleetBranches } = await import('./branches.ts')
       await benchFleetBranches(flags)
+    })
+}
+
+function linkCommand(): Command {
+  return makeCommand('link', 'bench fleet link ')
+    .description(
+      'training steps over two hosts behind slow and lossy links between network namespaces (needs root), predicted and measured',
+    )
+    .addOption(new Option('--preset <name>', 'sizes of the model').choices(SIZE_NAMES).default('quick'))
+    .addOption(new Option('--batch <n>', 'images of a mini-batch').argParser(count(MAX_BATCH)).default(500))
+    .addOption(
+      new Option('--kinds <a,b>', 'what is trained: branches of a ParaFormer, data for a ViT')
+        .argParser(kinds)
+        .default([...KINDS]),
+    )
+    .addOption(new Option('--steps <n>', 'steps to time over each link').argParser(count(MAX_STEPS)).default(20))
+    .addOption(new Option('--delay <ms>', 'one way, of each packet').argParser(numberUpTo(MAX_DELAY)).default(20))
+    .addOption(new Option('--loss <percent>', 'share of packets that is lost').argParser(numberUpTo(MAX_LOSS)).default(1))
+    .addOption(new Option('--rate <Mbit/s>', 'measure with this limit too').argParser(numberUpTo(MAX_RATE)).default(0))
+    .addOption(adapterOption())
+    .option('--json', 'print JSON')
+    .action(async (flags: FleetLinkFlags) => {
+      const { benchFleetLink } = await import('./link.ts')
+      await benchFleetLink(flags)
     })
 }
 
@@ -67,6 +104,21 @@ function counts(most: number): (text: string) => number[] {
     const found = numbers(text)
     if (found.some((number) => !(Number.isSafeInteger(number) && number >= 1 && number <= most)))
       throw new InvalidArgumentError(`They must be whole numbers from 1 to ${most}, such as 1,3.`)
+    return found
+  }
+}
+
+function kinds(text: string): Kind[] {
+  const found = text.split(',') as Kind[]
+  if (found.some((kind) => !KINDS.includes(kind))) throw new InvalidArgumentError(`They must be of ${KINDS.join(', ')}.`)
+  return found
+}
+
+function numberUpTo(most: number): (text: string) => number {
+  return (text) => {
+    const found = Number(text)
+    if (text.trim() === '' || !(found >= 0 && found <= most))
+      throw new InvalidArgumentError(`It must be a number from 0 to ${most}.`)
     return found
   }
 }

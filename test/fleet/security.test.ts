@@ -144,7 +144,7 @@ if (hasServer()) {
         /refuses the credentials of.*foreign\.creds/,
       )
       const cut = operator.credentials('cut').slice(0, 300)
-      await refused({ url, auth: file('cut.creds', cut) }, /cut\.creds: is no \.creds file/)
+      await refused({ url, auth: file('cut.creds', cut) }, /cut\.creds: holds no credentials/)
       await refused({ url }, /refuses no credentials/)
     } finally {
       await server.stop()

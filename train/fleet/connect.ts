@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 import { reason, UserError } from '../../engine/index.ts'
 import { optional } from '../../engine/platform/optional.ts'
+import { authenticatorOf, CREDENTIALS } from './authenticator.ts'
 import { inboxPrefix } from './names.ts'
 
 /** Milliseconds between tries to reach a server again. */
@@ -123,20 +124,9 @@ async function report(connection: NatsConnection, url: string, say: (text: strin
 }
 
 async function authenticator(path: string, nats: typeof import('@nats-io/transport-node')) {
-  const secret = (await readSecret(path, '--auth', true)).trim()
-  // The client looks for the end of a line after the last one.
-  const bytes = new TextEncoder().encode(secret.includes('\n') ? `${secret}\n` : secret)
-  if (secret.includes('BEGIN NATS USER JWT')) {
-    if (/END NATS USER JWT[\s\S]*SU[A-Z2-7]{56}/.test(secret)) return nats.credsAuthenticator(bytes)
-    throw new UserError(`${path}: is no .creds file; it must hold a user's JWT and the seed of its NKey`)
-  }
-  if (/^SU[A-Z2-7]{56}$/.test(secret)) return nats.nkeyAuthenticator(bytes)
-  const [first, second, ...more] = secret.split(/\s+/)
-  if (first && second === undefined) return nats.tokenAuthenticator(first)
-  if (first && second && more.length === 0) return nats.usernamePasswordAuthenticator(first, second)
-  throw new UserError(
-    `${path}: holds no credentials; it must be a .creds file, the seed of an NKey, a token, or a user and a password`,
-  )
+  const found = authenticatorOf(await readSecret(path, '--auth', true), nats)
+  if (!found) throw new UserError(`${path}: holds no credentials; ${CREDENTIALS}`)
+  return found
 }
 
 /** @throws UserError for a file without certificates */
