@@ -9,9 +9,10 @@ import { connectFleet } from '../../train/fleet/connect.ts'
 import { presentWorkers } from '../../train/fleet/presence.ts'
 import { credentialsOf, writeServerFolder } from '../../train/fleet/server.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
+import { quantiles } from '../statistics.ts'
 import { KIND_NAMES, type Kind } from './kinds.ts'
 import { type LinkSettings, Namespaces, requireNamespaces } from './namespaces.ts'
-import { type Phase, predictStep } from './predict.ts'
+import { type Phase, predictStep, type StepTime, stepTime } from './predict.ts'
 import { beginTraining } from './trainings.ts'
 
 const HOSTS = 2
@@ -37,11 +38,9 @@ export interface FleetLinkFlags {
 /** A training step over hosts behind a link. */
 export interface FleetLinkRow extends LinkSettings {
   kind: Kind
-  /** Mean milliseconds of a step: predicted from that without delay, losses and limit, and measured. */
-  predicted: number
-  measured: number
-  /** Standard error of the mean. */
-  error: number
+  /** Milliseconds of a step: predicted from the median without delay, losses and limit, and measured. */
+  predicted: StepTime
+  measured: StepTime
   /** Bytes that each host's device sent and received in a step, heads of packets and what was sent again included. */
   bytesOfHost: number
   /** Whether all losses are those over processes of this machine, to the bit. */
@@ -76,8 +75,9 @@ export async function benchFleetLink(flags: FleetLinkFlags): Promise<void> {
     if (flags.json) return console.log(JSON.stringify(rows, null, 2))
     const cells = rows.map((row) => [
       ...[KIND_NAMES[row.kind], `${row.delay}`, `${100 * row.loss}`, row.rate === 0 ? '' : `${row.rate}`],
-      ...[row.predicted.toFixed(0), `${row.measured.toFixed(0)} ± ${row.error.toFixed(0)}`],
-      `${(row.predicted / row.measured).toFixed(2)}x`,
+      ...[row.predicted.median.toFixed(0), row.measured.median.toFixed(0)],
+      `${(row.predicted.median / row.measured.median).toFixed(2)}x`,
+      ...[row.predicted.mean.toFixed(0), `${row.measured.mean.toFixed(0)} ± ${row.measured.error.toFixed(0)}`],
       ...[(row.bytesOfHost / 1e6).toFixed(3), row.same ? 'yes' : 'NO'],
     ])
     const head = [
@@ -141,16 +141,13 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
         of.received += places.bytes.received - before.received
         of.wire += (await wire()) - before.wire
       }
-    const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
     const perHost = (bytes: number) => bytes / rounds / ROUND / HOSTS
     const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent), perHost(found[0]!.received))
-    const local = meanOf(found[0]!.times)
+    const local = quantiles(found[0]!.times).median
     return links.map((link, i) => {
       const { times, same, wire } = found[i]!
-      const measured = meanOf(times)
-      const error = Math.sqrt(meanOf(times.map((ms) => (ms - measured) ** 2)) / (times.length - 1))
       const predicted = predictStep(local, phases, HOSTS, link)
-      return { kind, ...link, measured, error, same, predicted, bytesOfHost: perHost(wire) }
+      return { kind, ...link, measured: stepTime(times), same, predicted, bytesOfHost: perHost(wire) }
     })
   } finally {
     await spaces.set(none)
