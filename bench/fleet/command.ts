@@ -6,12 +6,15 @@ import type { FleetBranchesFlags } from './branches.ts'
 import { KINDS, type Kind } from './kinds.ts'
 import type { FleetLinkFlags } from './link.ts'
 import type { FleetMessagesFlags } from './messages.ts'
+import type { FleetSimulateFlags } from './simulate.ts'
 
 const MAX_HOSTS = 16
 const MAX_STEPS = 10_000
 const MAX_DELAY = 1000
 const MAX_LOSS = 20
 const MAX_RATE = 100_000
+const MAX_SIMULATED = 2000
+const MAX_KILOBYTES = 100_000
 
 /** Makes the command `paraformer bench fleet`. */
 export function fleetBenchCommand(): Command {
@@ -20,6 +23,7 @@ export function fleetBenchCommand(): Command {
     .addCommand(branchesCommand())
     .addCommand(linkCommand())
     .addCommand(messagesCommand())
+    .addCommand(simulateCommand())
 }
 
 function branchesCommand(): Command {
@@ -34,7 +38,7 @@ function branchesCommand(): Command {
         .argParser(kinds)
         .default([...KINDS]),
     )
-    .addOption(new Option('--hosts <a,b>', 'numbers of hosts beside this process').argParser(counts).default([1, 3]))
+    .addOption(new Option('--hosts <a,b>', 'numbers of hosts beside this process').argParser(counts(MAX_HOSTS)).default([1, 3]))
     .addOption(new Option('--steps <n>', 'steps to time of each').argParser(count(MAX_STEPS)).default(10))
     .addOption(adapterOption())
     .option('--json', 'print JSON')
@@ -71,7 +75,7 @@ function linkCommand(): Command {
 function messagesCommand(): Command {
   return makeCommand('messages', 'bench fleet messages ')
     .description('messages and bytes a second of workers that wait for runs')
-    .addOption(new Option('--workers <a,b>', 'numbers of workers').argParser(counts).default([1, 2, 4, 8, 16]))
+    .addOption(new Option('--workers <a,b>', 'numbers of workers').argParser(counts(MAX_HOSTS)).default([1, 2, 4, 8, 16]))
     .addOption(new Option('--seconds <n>', 'how long to count').argParser(count(MAX_STEPS)).default(15))
     .option('--json', 'print JSON')
     .action(async (flags: FleetMessagesFlags) => {
@@ -80,11 +84,28 @@ function messagesCommand(): Command {
     })
 }
 
-function counts(text: string): number[] {
-  const found = numbers(text)
-  if (found.some((number) => !(Number.isSafeInteger(number) && number >= 1 && number <= MAX_HOSTS)))
-    throw new InvalidArgumentError(`They must be whole numbers from 1 to ${MAX_HOSTS}, such as 1,3.`)
-  return found
+function simulateCommand(): Command {
+  return makeCommand('simulate', 'bench fleet simulate ')
+    .description('messages, bytes, CPU and latency of many workers in one process that train nothing, over a real server')
+    .addOption(new Option('--workers <a,b>', 'numbers of workers').argParser(counts(MAX_SIMULATED)).default([100, 300, 1000]))
+    .addOption(new Option('--seconds <n>', 'how long to count').argParser(count(MAX_STEPS)).default(15))
+    .addOption(new Option('--run-seconds <n>', 'how long a run takes, on average').argParser(count(MAX_STEPS)).default(60))
+    .addOption(new Option('--kilobytes <n>', 'size of a model').argParser(count(MAX_KILOBYTES)).default(100))
+    .option('--json', 'print JSON')
+    .action(async (flags: FleetSimulateFlags) => {
+      const { benchFleetSimulate } = await import('./simulate.ts')
+      await benchFleetSimulate(flags)
+    })
+}
+
+/** Makes the parser of a list of numbers. */
+function counts(most: number): (text: string) => number[] {
+  return (text) => {
+    const found = numbers(text)
+    if (found.some((number) => !(Number.isSafeInteger(number) && number >= 1 && number <= most)))
+      throw new InvalidArgumentError(`They must be whole numbers from 1 to ${most}, such as 1,3.`)
+    return found
+  }
 }
 
 function kinds(text: string): Kind[] {

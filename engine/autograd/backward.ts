@@ -5,7 +5,7 @@ import { format } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { tensor } from '../tensor/fromValues.ts'
-import { addInPlace, runBinary } from '../tensor/pointwise.ts'
+import { addInPlace, canAddFour, runAddFour, runBinary } from '../tensor/pointwise.ts'
 import { scope, withoutScope } from '../tensor/scope.ts'
 import { copyOf, empty, type Tensor } from '../tensor/tensor.ts'
 import { deviceOf, noGrad, reportResult } from './tape.ts'
@@ -58,7 +58,10 @@ export function checkOutput(op: string, output: unknown, cotangent: unknown): as
 
 /** The gradient from which a pass begins: the cotangent off the tape, or 1. */
 export function seedOf({ shape, dtype, device }: Tensor, cotangent: Tensor | undefined): Tensor {
-  return cotangent?.detach() ?? tensor([1], { shape, dtype, device })
+  if (cotangent) return cotangent.detach()
+  const one = tensor([1], { shape, dtype, device })
+  one.allOnes = true
+  return one
 }
 
 /** Frees the gradients of leaves. The next backward pass sets them anew. */
@@ -127,12 +130,25 @@ interface Gradient {
 
 /** Adds up the parts of a gradient by a tree reduction, whose additions depend on each other only log2(parts) deep. */
 function total({ value, others }: Gradient): Tensor {
-  return treeReduce([value, ...others], (a, b) => {
-    const sum = sumOf(a, b)
-    a.dispose()
-    b.dispose()
+  return treeReduce([value, ...others], (few) => {
+    const [a, b, c, d] = few as [Tensor, Tensor, Tensor?, Tensor?]
+    if (!canAddFour(few)) {
+      const sum = freeingSum(a, b)
+      return c ? freeingSum(sum, d ? freeingSum(c, d) : c) : sum
+    }
+    const sum = empty(a.shape, a.dtype, a.device)
+    runAddFour(few, sum)
+    for (const t of few) t.dispose()
     return sum
   })
+}
+
+/** Returns a + b in memory of its own and frees both. */
+function freeingSum(a: Tensor, b: Tensor): Tensor {
+  const sum = sumOf(a, b)
+  a.dispose()
+  b.dispose()
+  return sum
 }
 
 /** Adds `value` to the present gradient and frees it. Where there is none, `value` becomes the gradient. */

@@ -150,7 +150,11 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     if (!backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
     this.#checkAlive()
     this.#grad = grad
-    return this.#checkGradients(backward(this, grad, this.#args)).map((value) => value?.detach())
+    return this.#checkGradients(backward(this, grad, this.#args)).map((value) => {
+      const own = value?.detach()
+      if (own) own.allOnes = value!.allOnes
+      return own
+    })
   }
 
   /**

@@ -2,12 +2,11 @@ import * as kernels from '../../kernels/layerNorm/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
-import { bindingAlignment } from '../layout/dtype.ts'
-import { joint } from '../memory/version.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
-import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 import { add, div, mul, sqrt, sub } from './elementwise.ts'
+import { gradientPair } from './gradientPair.ts'
 import { checkEps, rowsOf, withRows } from './normRows.ts'
 import { mean } from './reduce.ts'
 import { sumTo } from './shape.ts'
@@ -69,27 +68,9 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
  * into it.
  */
 function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number }) {
-  let dweight = ctx.gradOut(1)
-  let dbias = ctx.gradOut(2)
-  const { device } = dweight
-  // The kernels write both through one binding. In an arena both gradients lie in one buffer already.
-  if (dweight.storage !== dbias.storage) {
-    const both = empty([2, n], 'float32', device)
-    dweight = view(both, { shape: [n], strides: [1] })
-    dbias = view(both, { shape: [n], strides: [1], offset: n })
-  }
-  // The binding covers only the part that is written, so that gradients of other branches in the same arena do not overlap it.
-  const first = Math.min(dweight.offset, dbias.offset)
-  const offset = first - (first % bindingAlignment(dweight.dtype))
-  const out = {
-    device,
-    storage: dweight.storage,
-    version: joint([dweight.version, dbias.version]),
-    dtype: dweight.dtype,
-    offset,
-    end: Math.max(dweight.end, dbias.end),
-  }
-  const place = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
+  const { first: dweight, second: dbias, firstOffset, toSecond, out } = gradientPair(ctx, 1, 2)
+  const { device } = out
+  const place = { weightOffset: firstOffset, toBias: toSecond }
   const chunks = kernels.layerNormChunks(device.capabilities, rows)
   if (chunks === 1) return { dweight, dbias, chunks, out, place, combine() {} }
   const sums = empty([2, chunks, n], 'float32', device)

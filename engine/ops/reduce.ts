@@ -58,7 +58,11 @@ function defineSum(name: 'sum' | 'mean') {
   })
   const spread = (grad: Tensor, pass: ReduceDims): Tensor => {
     const scale = scaleOf(pass)
-    if (scale === 1) return broadcastBack(grad, pass)
+    if (scale === 1) {
+      const repeated = broadcastBack(grad, pass)
+      repeated.allOnes = grad.allOnes
+      return repeated
+    }
     const scaled = empty(grad.shape, grad.dtype, grad.device)
     runScalar('mul', grad.contiguous(), scale, scaled)
     return broadcastBack(scaled, pass)

@@ -1,6 +1,7 @@
 import type { Layout, NestProblem } from '../layout.ts'
 import type { Fill, KernelCase } from '../spec.ts'
 import { accumulateProblem } from './accumulate.ts'
+import type { AddFour } from './addFour.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
 import { AB, broadcast, CONDITION_AB, GRAD_AB, nestCase, PAIRS, type Pair, pair, SIZES } from './pairs.ts'
 import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
@@ -239,4 +240,13 @@ export const whereCases: KernelCase<Where>[] = [
 
 export const accumulateCases: KernelCase<NestProblem>[] = PAIRS.flatMap(({ name, a, b }) =>
   [a, b].map((x, k) => nestCase(`${name}, operand ${k}`, ['x'], accumulateProblem(x), { fills: { out: 'normal' } })),
+)
+
+export const addFourCases: KernelCase<AddFour>[] = [...SIZES, SHARES, MILLION].flatMap((count) =>
+  ([3, 4] as const).map((terms) => ({
+    name: `${terms} of ${count}`,
+    problem: { count, terms },
+    sizes: { a: count, b: count, c: count, d: count, out: count },
+    ...(count === MILLION && { bench: true }),
+  })),
 )

@@ -1,5 +1,6 @@
 import type { KernelEntry } from '../spec.ts'
 import { accumulate, accumulateHalf } from './accumulate.ts'
+import { addFour } from './addFour.ts'
 import { binary, binaryHalf, binaryInt } from './binary.ts'
 import * as cases from './cases.ts'
 import { castToFloat, castToInt } from './cast.ts'
@@ -10,6 +11,7 @@ import { unary, unaryBackward, unaryBackwardHalf, unaryHalf } from './unary.ts'
 import { where } from './where.ts'
 
 export * from './accumulate.ts'
+export * from './addFour.ts'
 export * from './binary.ts'
 export * from './cast.ts'
 export * from './pow.ts'
@@ -25,6 +27,7 @@ export const entries: KernelEntry[] = [
   { spec: binary, cases: cases.binaryCases, reference: reference.binaryReference },
   { spec: binaryHalf, cases: cases.binaryHalfCases, reference: reference.binaryReference },
   { spec: binaryInt, cases: cases.binaryIntCases, reference: reference.binaryIntReference },
+  { spec: addFour, cases: cases.addFourCases, reference: reference.addFourReference },
   { spec: scalar, cases: cases.scalarCases, reference: reference.scalarReference },
   { spec: scalarHalf, cases: cases.scalarHalfCases, reference: reference.scalarReference },
   { spec: scalarInt, cases: cases.scalarIntCases, reference: reference.scalarIntReference },

@@ -1,5 +1,6 @@
 import { forEachElement, type NestProblem } from '../layout.ts'
 import type { Arrays } from '../spec.ts'
+import type { AddFour } from './addFour.ts'
 import type { Binary } from './binary.ts'
 import type { PowBackward } from './pow.ts'
 import type { WithScalar } from './scalar.ts'
@@ -155,5 +156,11 @@ export function accumulateReference(problem: NestProblem, { x, out }: Arrays): A
   forEachElement(problem, (i, [atX]) => {
     out![i]! += x![atX!]!
   })
+  return { out: out! }
+}
+
+/** out = a + b + c, and + d with four terms, in float64. */
+export function addFourReference({ count, terms }: AddFour, { a, b, c, d, out }: Arrays): Arrays {
+  for (let i = 0; i < count; i++) out![i] = a![i]! + b![i]! + c![i]! + (terms === 4 ? d![i]! : 0)
   return { out: out! }
 }

@@ -158,23 +158,31 @@ export class TestFleet {
   readonly folder: string
   readonly port: number
   readonly workers: TestWorker[] = []
+  readonly #names: string[]
+  readonly #config: string
   #server: RunningServer
-  #config: string
 
   static async begin(folder: string, roles: readonly Role[]): Promise<TestFleet> {
     const port = await freePort()
     const config = await writeServerFolder({ folder, host: '127.0.0.1', port, roles })
     const server = await startServer(config, join(folder, 'server.log'), { host: '127.0.0.1', port })
-    const fleet = new TestFleet(folder, port, server, config)
+    const names = roles.filter((role) => role.class !== undefined).map(({ name }) => name)
+    const fleet = new TestFleet(folder, port, server, config, names)
     await (await fleet.open()).close()
     return fleet
   }
 
-  private constructor(folder: string, port: number, server: RunningServer, config: string) {
+  private constructor(folder: string, port: number, server: RunningServer, config: string, names: string[]) {
+    this.#names = names
     this.folder = folder
     this.port = port
     this.#server = server
     this.#config = config
+  }
+
+  /** Names of the workers that the server knows. */
+  get names(): string[] {
+    return this.#names
   }
 
   get url(): string {

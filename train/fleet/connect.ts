@@ -2,6 +2,7 @@ import { readFile, stat } from 'node:fs/promises'
 import type { NatsConnection, NodeConnectionOptions } from '@nats-io/transport-node'
 import { reason, UserError } from '../../engine/index.ts'
 import { optional } from '../../engine/platform/optional.ts'
+import { authenticatorOf, CREDENTIALS } from './authenticator.ts'
 import { inboxPrefix } from './names.ts'
 
 /** Milliseconds between tries to reach a server again. */
@@ -72,6 +73,8 @@ export async function connectFleet(address: FleetAddress, name: string, say: (te
 
 function connectError(error: unknown, { url, auth }: FleetAddress): UserError {
   const why = reason(error)
+  if (/authentication timeout/i.test(why))
+    return new UserError(`${url}: the server did not wait for the credentials; it or this machine is busy, so try again`)
   if (/authorization|authentication|nkey|signature/i.test(why)) {
     const with_ = auth === undefined ? 'no credentials; name a file with --auth' : `the credentials of ${auth}`
     return new UserError(`${url}: the server refuses ${with_}`)
@@ -91,16 +94,9 @@ async function report(connection: NatsConnection, url: string, say: (text: strin
 }
 
 async function authenticator(path: string, nats: typeof import('@nats-io/transport-node')) {
-  const secret = (await readSecret(path, '--auth', true)).trim()
-  const bytes = new TextEncoder().encode(secret)
-  if (secret.includes('BEGIN NATS USER JWT')) return nats.credsAuthenticator(bytes)
-  if (/^SU[A-Z2-7]{56}$/.test(secret)) return nats.nkeyAuthenticator(bytes)
-  const [first, second, ...more] = secret.split(/\s+/)
-  if (first && second === undefined) return nats.tokenAuthenticator(first)
-  if (first && second && more.length === 0) return nats.usernamePasswordAuthenticator(first, second)
-  throw new UserError(
-    `${path}: holds no credentials; it must be a .creds file, the seed of an NKey, a token, or a user and a password`,
-  )
+  const found = authenticatorOf(await readSecret(path, '--auth', true), nats)
+  if (!found) throw new UserError(`${path}: holds no credentials; ${CREDENTIALS}`)
+  return found
 }
 
 /** @throws UserError for a file that is not there, or a secret that others can read */

@@ -7,7 +7,7 @@ import { files } from '#platform'
 import { UserError } from '../../engine/index.ts'
 import { makeFolder } from '../../engine/platform/files.ts'
 import { optional } from '../../engine/platform/optional.ts'
-import { CLAIMS, FILES, inboxPrefix, QUEUE, WORKERS, type WorkerClass } from './names.ts'
+import { CLAIMS, FILES, inboxPrefix, QUEUE, RECORDS, WORKERS, type WorkerClass } from './names.ts'
 
 /** Milliseconds that a server may take to listen. */
 const START = 10_000
@@ -69,7 +69,7 @@ async function publicKeyOf(path: string): Promise<string> {
   return pair.getPublicKey()
 }
 
-/** Returns the subjects that a worker may publish to. Only its own name stands in those of its entry and its metrics. */
+/** Returns the subjects that a worker may publish to. Only its own name stands in those of its entry, its metrics and its records. */
 export function workerSubjects({ name, class: own }: Required<Role>): string[] {
   const consumers = [`runs-${own}`, `runs-worker-${name}`]
   const read = (stream: string) => [
@@ -86,6 +86,7 @@ export function workerSubjects({ name, class: own }: Required<Role>): string[] {
     '$JS.API.INFO',
     `$JS.API.STREAM.INFO.${QUEUE}`,
     `$JS.API.STREAM.MSG.GET.${QUEUE}`,
+    `$JS.API.STREAM.MSG.GET.${RECORDS}`,
     ...consumers.flatMap((consumer) => [
       `$JS.API.CONSUMER.INFO.${QUEUE}.${consumer}`,
       `$JS.API.CONSUMER.MSG.NEXT.${QUEUE}.${consumer}`,
@@ -97,6 +98,7 @@ export function workerSubjects({ name, class: own }: Required<Role>): string[] {
     `$KV.${WORKERS}.${name}`,
     `$O.${FILES}.>`,
     `paraformer.metrics.${name}.>`,
+    `paraformer.records.${name}.>`,
     `paraformer.branches.${name}.*.out`,
   ]
 }
@@ -145,6 +147,8 @@ ${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }
 ${web}authorization: {
+  # Hundreds of workers that connect at once, after the server was away, take turns.
+  timeout: 30
   users: [
 ${users.join('\n')}
   ]

@@ -38,8 +38,10 @@ const OPTIONS: OptionNames<LossScaleOptions> = { initial: true, growthInterval: 
 export class LossScale {
   /** float32 [2]: the scale, and the finite steps in a row since it changed. */
   readonly state: Tensor
-  /** The scale, [], which `backward` takes as the gradient of the loss. */
+  /** The scale, []. */
   readonly value: Tensor
+  /** What `backward` takes as the gradient of the loss: the scale, or undefined where it is 1 for good. */
+  readonly cotangent: Tensor | undefined
   readonly growthInterval: number
 
   /** @throws ArgumentError for a scale that is not from 2^-126 to 2^126, or counts that are no whole numbers from 0 to 2^24 */
@@ -57,6 +59,7 @@ export class LossScale {
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
+    this.cotangent = scale === 1 && growthInterval === 0 ? undefined : this.value
   }
 
   /** Returns options that make a copy on any device. */
@@ -70,9 +73,10 @@ export class LossScale {
     return { scale, steady }
   }
 
-  /** Overwrites the state. @throws ArgumentError for values out of range */
+  /** Overwrites the state. @throws ArgumentError for values out of range, and for another scale than 1 where it is 1 for good */
   restore(state: LossScaleState): void {
     const { scale, steady } = checkState('LossScale.restore', state)
+    if (!this.cotangent && scale !== 1) throw refusal('LossScale.restore', scale, '1, which growthInterval 0 keeps', 'scale')
     this.state.write(Float32Array.of(scale, steady))
   }
 

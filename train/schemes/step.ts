@@ -54,7 +54,7 @@ export function optimizerStep(
         const part = scope(() => {
           const { objective, losses, logits } = loss(model, { ...batch, images: imagesOf(batch.images) })
           const shared = batch.share === 1 ? objective : objective.mul(batch.share)
-          shared.backward(optimizer.lossScale.value)
+          shared.backward(optimizer.lossScale.cotangent)
           return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
         })
         total = total ? total.add(part.losses) : part.losses
