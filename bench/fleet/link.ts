@@ -29,8 +29,8 @@ export interface FleetLinkFlags {
   delay: number
   /** Percent. */
   loss: number
-  /** Mbit/s; 0 for no limit. */
-  rate: number
+  /** Mbit/s; default no limit. */
+  rate?: number
   adapter?: string
   json?: boolean
 }
@@ -101,7 +101,7 @@ export async function benchFleetLink(flags: FleetLinkFlags): Promise<void> {
 }
 
 async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags: FleetLinkFlags): Promise<FleetLinkRow[]> {
-  const { preset, batch, steps, delay, loss, rate, adapter } = flags
+  const { preset, batch, steps, delay, loss, rate = 0, adapter } = flags
   const none = { delay: 0, loss: 0, rate: 0 }
   const links: LinkSettings[] = [none, { ...none, delay }, { delay, loss: loss / 100, rate: 0 }]
   if (rate > 0) links.push({ delay, loss: 0, rate }, { delay, loss: loss / 100, rate })
