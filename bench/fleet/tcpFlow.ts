@@ -97,8 +97,11 @@ export class TcpFlow {
         }
       }
     }
+    /** When the window was full last: acknowledgements of a round trip after it make it grow. */
+    let filledAt = Number.NEGATIVE_INFINITY
     while (known < count) {
       while (out < this.#window && (lost.length > 0 || next < count)) transmit(lost.length > 0 ? lost.shift()! : next++)
+      if (out >= Math.floor(this.#window)) filledAt = now
       const ack = acks[0]
       if (reorderingEnds < (ack?.at ?? Number.POSITIVE_INFINITY)) {
         now = reorderingEnds
@@ -136,7 +139,7 @@ export class TcpFlow {
       unheard.push(ack)
       if (ack.lost) continue
       // A window that the sender does not fill does not grow; in slow start half of it is enough.
-      const limited = this.#window < this.#threshold ? this.#window < 2 * most : out >= Math.floor(this.#window) - 1
+      const limited = this.#window < this.#threshold ? this.#window < 2 * most : now - filledAt <= 1.01 * roundTrip
       for (const { packet, order: of } of unheard.splice(0)) {
         newest = Math.max(newest, of)
         if (state[packet] === 'known') continue
