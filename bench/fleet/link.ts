@@ -106,10 +106,13 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
   const links: LinkSettings[] = [none, { ...none, delay }, { delay, loss: loss / 100, rate: 0 }]
   if (rate > 0) links.push({ delay, loss: 0, rate }, { delay, loss: loss / 100, rate })
   const rounds = Math.ceil(steps / ROUND)
+  // Links take turns, since other work on this machine comes and goes; but the window that losses leave would be that of a link without any.
+  const [without, having] = [links.filter((link) => link.loss === 0), links.filter((link) => link.loss > 0)]
+  const turns = [without, [none, ...having]].flatMap((group) => Array.from({ length: rounds }, () => group).flat())
   const expected: number[] = []
   const others = Array.from({ length: HOSTS }, () => ({ adapter }))
   const near = await beginTraining(kind, preset, batch, others)
-  while (expected.length < 2 + links.length * rounds * (ROUND + WARM_UP)) expected.push((await near.step()).loss)
+  while (expected.length < 2 + turns.length * (ROUND + WARM_UP)) expected.push((await near.step()).loss)
   await near.close()
   const places = new BranchHosts(store, { note: () => {} })
   const far = await beginTraining(
@@ -124,30 +127,28 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
     const found = links.map(() => ({ times: [] as number[], same: true, sent: 0, received: 0, wire: 0 }))
     const wire = async () => (await spaces.bytes(1)) + (await spaces.bytes(2))
     let done = 2
-    // The links take turns, since other work on this machine comes and goes.
-    for (let round = 0; round < rounds; round++)
-      for (const [i, link] of links.entries()) {
-        const of = found[i]!
-        await spaces.set(link)
-        const step = async () => {
-          const { loss, ms } = await far.step()
-          of.same &&= loss === expected[done++]
-          return ms
-        }
-        for (let i = 0; i < WARM_UP; i++) await step()
-        const before = { ...places.bytes, wire: await wire() }
-        for (let i = 0; i < ROUND; i++) of.times.push(await step())
-        of.sent += places.bytes.sent - before.sent
-        of.received += places.bytes.received - before.received
-        of.wire += (await wire()) - before.wire
+    for (const link of turns) {
+      const of = found[links.indexOf(link)]!
+      await spaces.set(link)
+      const step = async () => {
+        const { loss, ms } = await far.step()
+        of.same &&= loss === expected[done++]
+        return ms
       }
-    const perHost = (bytes: number) => bytes / rounds / ROUND / HOSTS
-    const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent), perHost(found[0]!.received))
+      for (let i = 0; i < WARM_UP; i++) await step()
+      const before = { ...places.bytes, wire: await wire() }
+      for (let i = 0; i < ROUND; i++) of.times.push(await step())
+      of.sent += places.bytes.sent - before.sent
+      of.received += places.bytes.received - before.received
+      of.wire += (await wire()) - before.wire
+    }
+    const perHost = (bytes: number, of: number) => bytes / found[of]!.times.length / HOSTS
+    const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent, 0), perHost(found[0]!.received, 0))
     const local = quantiles(found[0]!.times).median
     return links.map((link, i) => {
       const { times, same, wire } = found[i]!
       const predicted = predictStep(local, phases, HOSTS, link)
-      return { kind, ...link, measured: stepTime(times), same, predicted, bytesOfHost: perHost(wire) }
+      return { kind, ...link, measured: stepTime(times), same, predicted, bytesOfHost: perHost(wire, i) }
     })
   } finally {
     await spaces.set(none)
