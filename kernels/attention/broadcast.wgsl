@@ -54,10 +54,10 @@ var<private> value1: array<vec4<f32>, FOURS>;
 var<private> value2: array<vec4<f32>, FOURS>;
 var<private> value3: array<vec4<f32>, FOURS>;
 
-// Numbers of a lane's rows.
-struct Own { first: First, second: Second }
-// The same for each of four keys.
-struct FourOwn { a: Own, b: Own, c: Own, d: Own }
+// Numbers of a lane's rows of both sets.
+struct Both { first: First, second: Second }
+// The same for each of four rows on the other side.
+struct FourBoth { a: Both, b: Both, c: Both, d: Both }
 
 fn firstOf(all: vec4<f32>) -> First {
   var own: First;
@@ -88,7 +88,7 @@ fn at4(all: vec4<u32>, i: u32) -> u32 {
 }
 
 // The same columns, without the first and with another one behind the last.
-fn shifted(m: mat4x4<f32>, last: vec4<f32>) -> mat4x4<f32> {
+fn shiftedColumns(m: mat4x4<f32>, last: vec4<f32>) -> mat4x4<f32> {
   return mat4x4(m[1], m[2], m[3], last);
 }
 
@@ -104,60 +104,60 @@ fn valueFour(at: u32, i: u32, lane: u32) -> vec4<f32> {
   return v[(at + min(c, params.width - 4u)) / 4u];
 }
 
-fn plusFour(sum: Own, c: u32, w: vec4<f32>) -> Own {
+fn plusSharedFour(sum: Both, c: u32, w: vec4<f32>) -> Both {
   let first = (((sum.first + x[c] * w.x) + x[c + 1u] * w.y) + x[c + 2u] * w.z) + x[c + 3u] * w.w;
-  if (SECOND == 0u) { return Own(first, sum.second); }
-  return Own(first, (((sum.second + y[c] * w.x) + y[c + 1u] * w.y) + y[c + 2u] * w.z) + y[c + 3u] * w.w);
+  if (SECOND == 0u) { return Both(first, sum.second); }
+  return Both(first, (((sum.second + y[c] * w.x) + y[c + 1u] * w.y) + y[c + 2u] * w.z) + y[c + 3u] * w.w);
 }
 
 // The sum and the products of sixteen elements, which lanes 0 to 3 hold, or lanes 4 to 7, 8 to 11 or 12 to 15.
-fn plus16(sum: Own, c: u32) -> Own {
+fn plusShared16(sum: Both, c: u32) -> Both {
   let w = key[c / (4u * LANES)];
   let place = c % (4u * LANES);
   if (place == 0u) {
-    let half = plusFour(plusFour(sum, c, subgroupBroadcast(w, 0u)), c + 4u, subgroupBroadcast(w, 1u));
-    return plusFour(plusFour(half, c + 8u, subgroupBroadcast(w, 2u)), c + 12u, subgroupBroadcast(w, 3u));
+    let half = plusSharedFour(plusSharedFour(sum, c, subgroupBroadcast(w, 0u)), c + 4u, subgroupBroadcast(w, 1u));
+    return plusSharedFour(plusSharedFour(half, c + 8u, subgroupBroadcast(w, 2u)), c + 12u, subgroupBroadcast(w, 3u));
   }
   if (place == 16u) {
-    let half = plusFour(plusFour(sum, c, subgroupBroadcast(w, 4u)), c + 4u, subgroupBroadcast(w, 5u));
-    return plusFour(plusFour(half, c + 8u, subgroupBroadcast(w, 6u)), c + 12u, subgroupBroadcast(w, 7u));
+    let half = plusSharedFour(plusSharedFour(sum, c, subgroupBroadcast(w, 4u)), c + 4u, subgroupBroadcast(w, 5u));
+    return plusSharedFour(plusSharedFour(half, c + 8u, subgroupBroadcast(w, 6u)), c + 12u, subgroupBroadcast(w, 7u));
   }
   if (place == 32u) {
-    let half = plusFour(plusFour(sum, c, subgroupBroadcast(w, 8u)), c + 4u, subgroupBroadcast(w, 9u));
-    return plusFour(plusFour(half, c + 8u, subgroupBroadcast(w, 10u)), c + 12u, subgroupBroadcast(w, 11u));
+    let half = plusSharedFour(plusSharedFour(sum, c, subgroupBroadcast(w, 8u)), c + 4u, subgroupBroadcast(w, 9u));
+    return plusSharedFour(plusSharedFour(half, c + 8u, subgroupBroadcast(w, 10u)), c + 12u, subgroupBroadcast(w, 11u));
   }
-  let half = plusFour(plusFour(sum, c, subgroupBroadcast(w, 12u)), c + 4u, subgroupBroadcast(w, 13u));
-  return plusFour(plusFour(half, c + 8u, subgroupBroadcast(w, 14u)), c + 12u, subgroupBroadcast(w, 15u));
+  let half = plusSharedFour(plusSharedFour(sum, c, subgroupBroadcast(w, 12u)), c + 4u, subgroupBroadcast(w, 13u));
+  return plusSharedFour(plusSharedFour(half, c + 8u, subgroupBroadcast(w, 14u)), c + 12u, subgroupBroadcast(w, 15u));
 }
 
 // The scores of a lane's queries with the key.
-fn scores() -> Own {
-  var sum = plus16(Own(), 0u);
-  if (WIDTH > 16u) { sum = plus16(sum, 16u); }
-  if (WIDTH > 32u) { sum = plus16(sum, 32u); }
-  if (WIDTH > 48u) { sum = plus16(sum, 48u); }
-  if (WIDTH > 64u) { sum = plus16(sum, 64u); }
-  if (WIDTH > 80u) { sum = plus16(sum, 80u); }
-  if (WIDTH > 96u) { sum = plus16(sum, 96u); }
-  if (WIDTH > 112u) { sum = plus16(sum, 112u); }
+fn sharedScores() -> Both {
+  var sum = plusShared16(Both(), 0u);
+  if (WIDTH > 16u) { sum = plusShared16(sum, 16u); }
+  if (WIDTH > 32u) { sum = plusShared16(sum, 32u); }
+  if (WIDTH > 48u) { sum = plusShared16(sum, 48u); }
+  if (WIDTH > 64u) { sum = plusShared16(sum, 64u); }
+  if (WIDTH > 80u) { sum = plusShared16(sum, 80u); }
+  if (WIDTH > 96u) { sum = plusShared16(sum, 96u); }
+  if (WIDTH > 112u) { sum = plusShared16(sum, 112u); }
   return sum;
 }
 
 // Adds an element of four values, times their weights, to the sums at a place.
-fn addOne(p: FourOwn, c: u32, w: vec4<f32>) {
+fn addSharedOne(p: FourBoth, c: u32, w: vec4<f32>) {
   sums[c] += (p.a.first * w.x + p.b.first * w.y) + (p.c.first * w.z + p.d.first * w.w);
   if (SECOND > 0u) { sumsOfSecond[c] += (p.a.second * w.x + p.b.second * w.y) + (p.c.second * w.z + p.d.second * w.w); }
 }
 
-fn addFour(p: FourOwn, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
-  addOne(p, c, vec4(w0.x, w1.x, w2.x, w3.x));
-  addOne(p, c + 1u, vec4(w0.y, w1.y, w2.y, w3.y));
-  addOne(p, c + 2u, vec4(w0.z, w1.z, w2.z, w3.z));
-  addOne(p, c + 3u, vec4(w0.w, w1.w, w2.w, w3.w));
+fn addSharedFour(p: FourBoth, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
+  addSharedOne(p, c, vec4(w0.x, w1.x, w2.x, w3.x));
+  addSharedOne(p, c + 1u, vec4(w0.y, w1.y, w2.y, w3.y));
+  addSharedOne(p, c + 2u, vec4(w0.z, w1.z, w2.z, w3.z));
+  addSharedOne(p, c + 3u, vec4(w0.w, w1.w, w2.w, w3.w));
 }
 
 // Adds four elements of the values, which a lane holds, to the sums.
-fn add16(p: FourOwn, c: u32) {
+fn addShared16(p: FourBoth, c: u32) {
   let i = c / (4u * LANES);
   let place = c % (4u * LANES);
   let a = value0[i];
@@ -165,37 +165,37 @@ fn add16(p: FourOwn, c: u32) {
   let d = value2[i];
   let e = value3[i];
   if (place == 0u) {
-    addFour(p, c, subgroupBroadcast(a, 0u), subgroupBroadcast(b, 0u), subgroupBroadcast(d, 0u), subgroupBroadcast(e, 0u));
-    addFour(p, c + 4u, subgroupBroadcast(a, 1u), subgroupBroadcast(b, 1u), subgroupBroadcast(d, 1u), subgroupBroadcast(e, 1u));
-    addFour(p, c + 8u, subgroupBroadcast(a, 2u), subgroupBroadcast(b, 2u), subgroupBroadcast(d, 2u), subgroupBroadcast(e, 2u));
-    addFour(p, c + 12u, subgroupBroadcast(a, 3u), subgroupBroadcast(b, 3u), subgroupBroadcast(d, 3u), subgroupBroadcast(e, 3u));
+    addSharedFour(p, c, subgroupBroadcast(a, 0u), subgroupBroadcast(b, 0u), subgroupBroadcast(d, 0u), subgroupBroadcast(e, 0u));
+    addSharedFour(p, c + 4u, subgroupBroadcast(a, 1u), subgroupBroadcast(b, 1u), subgroupBroadcast(d, 1u), subgroupBroadcast(e, 1u));
+    addSharedFour(p, c + 8u, subgroupBroadcast(a, 2u), subgroupBroadcast(b, 2u), subgroupBroadcast(d, 2u), subgroupBroadcast(e, 2u));
+    addSharedFour(p, c + 12u, subgroupBroadcast(a, 3u), subgroupBroadcast(b, 3u), subgroupBroadcast(d, 3u), subgroupBroadcast(e, 3u));
   } else if (place == 16u) {
-    addFour(p, c, subgroupBroadcast(a, 4u), subgroupBroadcast(b, 4u), subgroupBroadcast(d, 4u), subgroupBroadcast(e, 4u));
-    addFour(p, c + 4u, subgroupBroadcast(a, 5u), subgroupBroadcast(b, 5u), subgroupBroadcast(d, 5u), subgroupBroadcast(e, 5u));
-    addFour(p, c + 8u, subgroupBroadcast(a, 6u), subgroupBroadcast(b, 6u), subgroupBroadcast(d, 6u), subgroupBroadcast(e, 6u));
-    addFour(p, c + 12u, subgroupBroadcast(a, 7u), subgroupBroadcast(b, 7u), subgroupBroadcast(d, 7u), subgroupBroadcast(e, 7u));
+    addSharedFour(p, c, subgroupBroadcast(a, 4u), subgroupBroadcast(b, 4u), subgroupBroadcast(d, 4u), subgroupBroadcast(e, 4u));
+    addSharedFour(p, c + 4u, subgroupBroadcast(a, 5u), subgroupBroadcast(b, 5u), subgroupBroadcast(d, 5u), subgroupBroadcast(e, 5u));
+    addSharedFour(p, c + 8u, subgroupBroadcast(a, 6u), subgroupBroadcast(b, 6u), subgroupBroadcast(d, 6u), subgroupBroadcast(e, 6u));
+    addSharedFour(p, c + 12u, subgroupBroadcast(a, 7u), subgroupBroadcast(b, 7u), subgroupBroadcast(d, 7u), subgroupBroadcast(e, 7u));
   } else if (place == 32u) {
-    addFour(p, c, subgroupBroadcast(a, 8u), subgroupBroadcast(b, 8u), subgroupBroadcast(d, 8u), subgroupBroadcast(e, 8u));
-    addFour(p, c + 4u, subgroupBroadcast(a, 9u), subgroupBroadcast(b, 9u), subgroupBroadcast(d, 9u), subgroupBroadcast(e, 9u));
-    addFour(p, c + 8u, subgroupBroadcast(a, 10u), subgroupBroadcast(b, 10u), subgroupBroadcast(d, 10u), subgroupBroadcast(e, 10u));
-    addFour(p, c + 12u, subgroupBroadcast(a, 11u), subgroupBroadcast(b, 11u), subgroupBroadcast(d, 11u), subgroupBroadcast(e, 11u));
+    addSharedFour(p, c, subgroupBroadcast(a, 8u), subgroupBroadcast(b, 8u), subgroupBroadcast(d, 8u), subgroupBroadcast(e, 8u));
+    addSharedFour(p, c + 4u, subgroupBroadcast(a, 9u), subgroupBroadcast(b, 9u), subgroupBroadcast(d, 9u), subgroupBroadcast(e, 9u));
+    addSharedFour(p, c + 8u, subgroupBroadcast(a, 10u), subgroupBroadcast(b, 10u), subgroupBroadcast(d, 10u), subgroupBroadcast(e, 10u));
+    addSharedFour(p, c + 12u, subgroupBroadcast(a, 11u), subgroupBroadcast(b, 11u), subgroupBroadcast(d, 11u), subgroupBroadcast(e, 11u));
   } else {
-    addFour(p, c, subgroupBroadcast(a, 12u), subgroupBroadcast(b, 12u), subgroupBroadcast(d, 12u), subgroupBroadcast(e, 12u));
-    addFour(p, c + 4u, subgroupBroadcast(a, 13u), subgroupBroadcast(b, 13u), subgroupBroadcast(d, 13u), subgroupBroadcast(e, 13u));
-    addFour(p, c + 8u, subgroupBroadcast(a, 14u), subgroupBroadcast(b, 14u), subgroupBroadcast(d, 14u), subgroupBroadcast(e, 14u));
-    addFour(p, c + 12u, subgroupBroadcast(a, 15u), subgroupBroadcast(b, 15u), subgroupBroadcast(d, 15u), subgroupBroadcast(e, 15u));
+    addSharedFour(p, c, subgroupBroadcast(a, 12u), subgroupBroadcast(b, 12u), subgroupBroadcast(d, 12u), subgroupBroadcast(e, 12u));
+    addSharedFour(p, c + 4u, subgroupBroadcast(a, 13u), subgroupBroadcast(b, 13u), subgroupBroadcast(d, 13u), subgroupBroadcast(e, 13u));
+    addSharedFour(p, c + 8u, subgroupBroadcast(a, 14u), subgroupBroadcast(b, 14u), subgroupBroadcast(d, 14u), subgroupBroadcast(e, 14u));
+    addSharedFour(p, c + 12u, subgroupBroadcast(a, 15u), subgroupBroadcast(b, 15u), subgroupBroadcast(d, 15u), subgroupBroadcast(e, 15u));
   }
 }
 
-fn addValues(p: FourOwn) {
-  add16(p, 0u);
-  if (WIDTH > 16u) { add16(p, 16u); }
-  if (WIDTH > 32u) { add16(p, 32u); }
-  if (WIDTH > 48u) { add16(p, 48u); }
-  if (WIDTH > 64u) { add16(p, 64u); }
-  if (WIDTH > 80u) { add16(p, 80u); }
-  if (WIDTH > 96u) { add16(p, 96u); }
-  if (WIDTH > 112u) { add16(p, 112u); }
+fn addSharedValues(p: FourBoth) {
+  addShared16(p, 0u);
+  if (WIDTH > 16u) { addShared16(p, 16u); }
+  if (WIDTH > 32u) { addShared16(p, 32u); }
+  if (WIDTH > 48u) { addShared16(p, 48u); }
+  if (WIDTH > 64u) { addShared16(p, 64u); }
+  if (WIDTH > 80u) { addShared16(p, 80u); }
+  if (WIDTH > 96u) { addShared16(p, 96u); }
+  if (WIDTH > 112u) { addShared16(p, 112u); }
 }
 
 fn loadKey(at: u32, lane: u32) {
@@ -230,13 +230,13 @@ fn loadValue(at: u32, lane: u32) {
 
 // A number, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity alone. The
 // test is of the bits because drivers differ on exponentials of NaN and compilers may assume that there is no NaN.
-fn orNaN(number: f32, sum: f32) -> f32 {
+fn finiteOrNaN(number: f32, sum: f32) -> f32 {
   var nan = 0x7fc00000u; // A variable, because a constant expression may not be NaN.
   return select(number, bitcast<f32>(nan), bitcast<u32>(sum) - 1u >= 0x7f7fffffu);
 }
 
 // The fours of a row's sums at four places.
-fn storeFour(at: u32, c: u32, sum: vec4<f32>, there: bool) {
+fn storeOutFour(at: u32, c: u32, sum: vec4<f32>, there: bool) {
   if (there) { out[(at + c) / 4u] = sum; }
 }
 
@@ -266,24 +266,24 @@ fn main(
     var own4 = mat4x4<f32>();
     var more = mat4x4<f32>();
     for (var i = 0u; i < four; i++) {
-      own4 = shifted(own4, q[(at4(q0, i) + c) / 4u]);
-      if (SECOND > 0u) { more = shifted(more, q[(at4(q1, i) + c) / 4u]); }
+      own4 = shiftedColumns(own4, q[(at4(q0, i) + c) / 4u]);
+      if (SECOND > 0u) { more = shiftedColumns(more, q[(at4(q1, i) + c) / 4u]); }
     }
     own4 = transpose(own4) * scale;
     more = transpose(more) * scale;
     for (var i = 0u; i < four; i++) {
       x[c + i] = firstOf(own4[0]);
-      own4 = shifted(own4, vec4<f32>());
+      own4 = shiftedColumns(own4, vec4<f32>());
       if (SECOND > 0u) {
         y[c + i] = secondOf(more[0]);
-        more = shifted(more, vec4<f32>());
+        more = shiftedColumns(more, vec4<f32>());
       }
     }
   }
 
-  let lowest = Own(First(LOWEST), Second(LOWEST));
+  let lowest = Both(First(LOWEST), Second(LOWEST));
   var top = lowest;
-  var total = Own();
+  var total = Both();
   let k0 = own.y + params.k.x + b * params.k.y + h * params.k.z;
   let v0 = own.z + params.v.x + b * params.v.y + h * params.v.z;
   // A branch that is always taken cuts the code into blocks that compile in seconds and keep what they need in registers.
@@ -291,13 +291,13 @@ fn main(
   for (var j = 0u; j < params.keys; j += 4u) {
     let count = min(4u, params.keys - j);
     // The lowest scores in place of those before the last ones, which change no maximum.
-    var s = FourOwn(lowest, lowest, lowest, lowest);
+    var s = FourBoth(lowest, lowest, lowest, lowest);
     for (var t = 0u; t < count; t++) {
       loadKey(k0 + (j + t) * params.k.w, lane);
       loadValue(v0 + (j + t) * params.v.w, lane);
-      var sum = Own();
-      if (always) { sum = scores(); }
-      s = FourOwn(s.b, s.c, s.d, sum);
+      var sum = Both();
+      if (always) { sum = sharedScores(); }
+      s = FourBoth(s.b, s.c, s.d, sum);
     }
     let highest = max(max(s.a.first, s.b.first), max(s.c.first, s.d.first));
     var highestOfSecond = Second();
@@ -322,7 +322,7 @@ fn main(
       }
     }
     let there = select(vec4(0.0), vec4(1.0), vec4(count) > vec4(3u, 2u, 1u, 0u));
-    var p = FourOwn();
+    var p = FourBoth();
     p.a.first = exp2(s.a.first - top.first) * there.x;
     p.b.first = exp2(s.b.first - top.first) * there.y;
     p.c.first = exp2(s.c.first - top.first) * there.z;
@@ -335,28 +335,28 @@ fn main(
       p.d.second = exp2(s.d.second - top.second);
       total.second += (p.a.second + p.b.second) + (p.c.second + p.d.second);
     }
-    if (always) { addValues(p); }
+    if (always) { addSharedValues(p); }
   }
 
   let out0 = own.w + rowStarts(params.out, b, h, row);
   let out1 = own.w + rowStarts(params.out, b, h, next);
-  var inverse: Own;
+  var inverse: Both;
   for (var i = 0u; i < FIRST; i++) {
-    inverse.first[i] = orNaN(1.0 / total.first[i], total.first[i]);
-    if (row[i] < params.queries) { lse[lse0 + row[i]] = orNaN((top.first[i] + log2(total.first[i])) * LN2, total.first[i]); }
+    inverse.first[i] = finiteOrNaN(1.0 / total.first[i], total.first[i]);
+    if (row[i] < params.queries) { lse[lse0 + row[i]] = finiteOrNaN((top.first[i] + log2(total.first[i])) * LN2, total.first[i]); }
   }
   for (var i = 0u; i < SECOND; i++) {
-    inverse.second[i] = orNaN(1.0 / total.second[i], total.second[i]);
-    if (next[i] < params.queries) { lse[lse0 + next[i]] = orNaN((top.second[i] + log2(total.second[i])) * LN2, total.second[i]); }
+    inverse.second[i] = finiteOrNaN(1.0 / total.second[i], total.second[i]);
+    if (next[i] < params.queries) { lse[lse0 + next[i]] = finiteOrNaN((top.second[i] + log2(total.second[i])) * LN2, total.second[i]); }
   }
   for (var c = 0u; c < params.width; c += 4u) {
     for (var i = 0u; i < min(four, FIRST); i++) {
       let sum = vec4(sums[c][i], sums[c + 1u][i], sums[c + 2u][i], sums[c + 3u][i]) * inverse.first[i];
-      storeFour(at4(out0, i), c, sum, at4(row, i) < params.queries);
+      storeOutFour(at4(out0, i), c, sum, at4(row, i) < params.queries);
     }
     for (var i = 0u; i < min(four, SECOND); i++) {
       let sum = vec4(sumsOfSecond[c][i], sumsOfSecond[c + 1u][i], sumsOfSecond[c + 2u][i], sumsOfSecond[c + 3u][i]) * inverse.second[i];
-      storeFour(at4(out1, i), c, sum, at4(next, i) < params.queries);
+      storeOutFour(at4(out1, i), c, sum, at4(next, i) < params.queries);
     }
   }
 }

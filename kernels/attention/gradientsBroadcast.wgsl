@@ -63,10 +63,10 @@ var<private> g3: array<vec4<f32>, FOURS>;
 // The same of what earlier blocks of keys gave to the gradient of the last of the four.
 var<private> dqRow: array<vec4<f32>, FOURS>;
 
-// Numbers of a lane's keys.
-struct Own { first: First, second: Second }
-// The same for each of four queries.
-struct FourOwn { a: Own, b: Own, c: Own, d: Own }
+// Numbers of a lane's rows of both sets.
+struct Both { first: First, second: Second }
+// The same for each of four rows on the other side.
+struct FourBoth { a: Both, b: Both, c: Both, d: Both }
 
 fn firstOf(all: vec4<f32>) -> First {
   var own: First;
@@ -102,33 +102,33 @@ fn at4(all: vec4<u32>, i: u32) -> u32 {
 }
 
 // The same columns, without the first and with another one behind the last.
-fn shifted(m: mat4x4<f32>, last: vec4<f32>) -> mat4x4<f32> {
+fn shiftedColumns(m: mat4x4<f32>, last: vec4<f32>) -> mat4x4<f32> {
   return mat4x4(m[1], m[2], m[3], last);
 }
 
 // The first of the four elements of number i that a lane loads of a row.
-fn placeOf(i: u32, lane: u32) -> u32 {
+fn shareStart(i: u32, lane: u32) -> u32 {
   return (i * LANES + lane % LANES) * 4u;
 }
 
-fn isInside(c: u32) -> bool {
+fn isInRow(c: u32) -> bool {
   return c < select(WIDTH, params.width, PADDED);
 }
 
 // The four of number i that a lane loads of a query, and 0 past the width.
 fn queryFour(at: u32, i: u32, lane: u32) -> vec4<f32> {
-  let c = placeOf(i, lane);
-  return select(vec4<f32>(), q[(at + select(0u, c, isInside(c))) / 4u], isInside(c));
+  let c = shareStart(i, lane);
+  return select(vec4<f32>(), q[(at + select(0u, c, isInRow(c))) / 4u], isInRow(c));
 }
 
 fn gradientFour(at: u32, i: u32, lane: u32) -> vec4<f32> {
-  let c = placeOf(i, lane);
-  return select(vec4<f32>(), dOut[(at + select(0u, c, isInside(c))) / 4u], isInside(c));
+  let c = shareStart(i, lane);
+  return select(vec4<f32>(), dOut[(at + select(0u, c, isInRow(c))) / 4u], isInRow(c));
 }
 
 fn outFour(at: u32, i: u32, lane: u32) -> vec4<f32> {
-  let c = placeOf(i, lane);
-  return select(vec4<f32>(), out[(at + select(0u, c, isInside(c))) / 4u], isInside(c));
+  let c = shareStart(i, lane);
+  return select(vec4<f32>(), out[(at + select(0u, c, isInRow(c))) / 4u], isInRow(c));
 }
 
 // Loads a four of the next of four queries, and of its gradient.
@@ -141,11 +141,11 @@ fn loadFour(qAt: u32, gAt: u32, dqAt: u32, i: u32, lane: u32, begun: bool) {
   g1[i] = g2[i];
   g2[i] = g3[i];
   g3[i] = gradientFour(gAt, i, lane);
-  let c = placeOf(i, lane);
-  dqRow[i] = select(vec4<f32>(), gradients[(dqAt + select(0u, c, isInside(c))) / 4u], begun);
+  let c = shareStart(i, lane);
+  dqRow[i] = select(vec4<f32>(), gradients[(dqAt + select(0u, c, isInRow(c))) / 4u], begun);
 }
 
-fn loadRow(qAt: u32, gAt: u32, dqAt: u32, lane: u32, begun: bool) {
+fn loadShares(qAt: u32, gAt: u32, dqAt: u32, lane: u32, begun: bool) {
   loadFour(qAt, gAt, dqAt, 0u, lane, begun);
   if (FOURS > 1u) { loadFour(qAt, gAt, dqAt, min(1u, FOURS - 1u), lane, begun); }
   if (FOURS > 2u) { loadFour(qAt, gAt, dqAt, min(2u, FOURS - 1u), lane, begun); }
@@ -156,14 +156,14 @@ fn loadRow(qAt: u32, gAt: u32, dqAt: u32, lane: u32, begun: bool) {
   if (FOURS > 7u) { loadFour(qAt, gAt, dqAt, min(7u, FOURS - 1u), lane, begun); }
 }
 
-fn plusKeysFour(sum: Own, c: u32, w: vec4<f32>) -> Own {
+fn plusKeysFour(sum: Both, c: u32, w: vec4<f32>) -> Both {
   let first = (((sum.first + x[c] * w.x) + x[c + 1u] * w.y) + x[c + 2u] * w.z) + x[c + 3u] * w.w;
-  if (SECOND == 0u) { return Own(first, sum.second); }
-  return Own(first, (((sum.second + x2[c] * w.x) + x2[c + 1u] * w.y) + x2[c + 2u] * w.z) + x2[c + 3u] * w.w);
+  if (SECOND == 0u) { return Both(first, sum.second); }
+  return Both(first, (((sum.second + x2[c] * w.x) + x2[c + 1u] * w.y) + x2[c + 2u] * w.z) + x2[c + 3u] * w.w);
 }
 
 // The sum and the products of sixteen elements, which lanes 0 to 3 hold, or lanes 4 to 7, 8 to 11 or 12 to 15.
-fn plusKeys16(sum: Own, c: u32) -> Own {
+fn plusKeys16(sum: Both, c: u32) -> Both {
   let w = q3[c / (4u * LANES)];
   let place = c % (4u * LANES);
   if (place == 0u) {
@@ -182,8 +182,8 @@ fn plusKeys16(sum: Own, c: u32) -> Own {
   return plusKeysFour(plusKeysFour(half, c + 8u, subgroupBroadcast(w, 14u)), c + 12u, subgroupBroadcast(w, 15u));
 }
 
-fn scores() -> Own {
-  var sum = plusKeys16(Own(), 0u);
+fn keyScoreSums() -> Both {
+  var sum = plusKeys16(Both(), 0u);
   if (WIDTH > 16u) { sum = plusKeys16(sum, 16u); }
   if (WIDTH > 32u) { sum = plusKeys16(sum, 32u); }
   if (WIDTH > 48u) { sum = plusKeys16(sum, 48u); }
@@ -194,14 +194,14 @@ fn scores() -> Own {
   return sum;
 }
 
-fn plusValuesFour(sum: Own, c: u32, w: vec4<f32>) -> Own {
+fn plusValuesFour(sum: Both, c: u32, w: vec4<f32>) -> Both {
   let first = (((sum.first + y[c] * w.x) + y[c + 1u] * w.y) + y[c + 2u] * w.z) + y[c + 3u] * w.w;
-  if (SECOND == 0u) { return Own(first, sum.second); }
-  return Own(first, (((sum.second + y2[c] * w.x) + y2[c + 1u] * w.y) + y2[c + 2u] * w.z) + y2[c + 3u] * w.w);
+  if (SECOND == 0u) { return Both(first, sum.second); }
+  return Both(first, (((sum.second + y2[c] * w.x) + y2[c + 1u] * w.y) + y2[c + 2u] * w.z) + y2[c + 3u] * w.w);
 }
 
 // The sum and the products of sixteen elements, which lanes 0 to 3 hold, or lanes 4 to 7, 8 to 11 or 12 to 15.
-fn plusValues16(sum: Own, c: u32) -> Own {
+fn plusValues16(sum: Both, c: u32) -> Both {
   let w = g3[c / (4u * LANES)];
   let place = c % (4u * LANES);
   if (place == 0u) {
@@ -220,8 +220,8 @@ fn plusValues16(sum: Own, c: u32) -> Own {
   return plusValuesFour(plusValuesFour(half, c + 8u, subgroupBroadcast(w, 14u)), c + 12u, subgroupBroadcast(w, 15u));
 }
 
-fn gradientProducts() -> Own {
-  var sum = plusValues16(Own(), 0u);
+fn gradientProducts() -> Both {
+  var sum = plusValues16(Both(), 0u);
   if (WIDTH > 16u) { sum = plusValues16(sum, 16u); }
   if (WIDTH > 32u) { sum = plusValues16(sum, 32u); }
   if (WIDTH > 48u) { sum = plusValues16(sum, 48u); }
@@ -233,19 +233,19 @@ fn gradientProducts() -> Own {
 }
 
 // Adds an element of four rows, times a number of each key, to the sums at a place.
-fn addKeysOne(p: FourOwn, c: u32, w: vec4<f32>) {
+fn addKeysOne(p: FourBoth, c: u32, w: vec4<f32>) {
   dk[c] += (p.a.first * w.x + p.b.first * w.y) + (p.c.first * w.z + p.d.first * w.w);
   if (SECOND > 0u) { dk2[c] += (p.a.second * w.x + p.b.second * w.y) + (p.c.second * w.z + p.d.second * w.w); }
 }
 
-fn addKeysFour(p: FourOwn, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
+fn addKeysFour(p: FourBoth, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
   addKeysOne(p, c, vec4(w0.x, w1.x, w2.x, w3.x));
   addKeysOne(p, c + 1u, vec4(w0.y, w1.y, w2.y, w3.y));
   addKeysOne(p, c + 2u, vec4(w0.z, w1.z, w2.z, w3.z));
   addKeysOne(p, c + 3u, vec4(w0.w, w1.w, w2.w, w3.w));
 }
 
-fn addKeys16(p: FourOwn, c: u32) {
+fn addToKeys16(p: FourBoth, c: u32) {
   let i = c / (4u * LANES);
   let place = c % (4u * LANES);
   let a = q0[i];
@@ -275,31 +275,31 @@ fn addKeys16(p: FourOwn, c: u32) {
   }
 }
 
-fn addKeys(p: FourOwn) {
-  addKeys16(p, 0u);
-  if (WIDTH > 16u) { addKeys16(p, 16u); }
-  if (WIDTH > 32u) { addKeys16(p, 32u); }
-  if (WIDTH > 48u) { addKeys16(p, 48u); }
-  if (WIDTH > 64u) { addKeys16(p, 64u); }
-  if (WIDTH > 80u) { addKeys16(p, 80u); }
-  if (WIDTH > 96u) { addKeys16(p, 96u); }
-  if (WIDTH > 112u) { addKeys16(p, 112u); }
+fn addToKeys(p: FourBoth) {
+  addToKeys16(p, 0u);
+  if (WIDTH > 16u) { addToKeys16(p, 16u); }
+  if (WIDTH > 32u) { addToKeys16(p, 32u); }
+  if (WIDTH > 48u) { addToKeys16(p, 48u); }
+  if (WIDTH > 64u) { addToKeys16(p, 64u); }
+  if (WIDTH > 80u) { addToKeys16(p, 80u); }
+  if (WIDTH > 96u) { addToKeys16(p, 96u); }
+  if (WIDTH > 112u) { addToKeys16(p, 112u); }
 }
 
 // Adds an element of four rows, times a number of each key, to the sums at a place.
-fn addValuesOne(p: FourOwn, c: u32, w: vec4<f32>) {
+fn addValuesOne(p: FourBoth, c: u32, w: vec4<f32>) {
   dv[c] += (p.a.first * w.x + p.b.first * w.y) + (p.c.first * w.z + p.d.first * w.w);
   if (SECOND > 0u) { dv2[c] += (p.a.second * w.x + p.b.second * w.y) + (p.c.second * w.z + p.d.second * w.w); }
 }
 
-fn addValuesFour(p: FourOwn, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
+fn addValuesFour(p: FourBoth, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
   addValuesOne(p, c, vec4(w0.x, w1.x, w2.x, w3.x));
   addValuesOne(p, c + 1u, vec4(w0.y, w1.y, w2.y, w3.y));
   addValuesOne(p, c + 2u, vec4(w0.z, w1.z, w2.z, w3.z));
   addValuesOne(p, c + 3u, vec4(w0.w, w1.w, w2.w, w3.w));
 }
 
-fn addValues16(p: FourOwn, c: u32) {
+fn addToValues16(p: FourBoth, c: u32) {
   let i = c / (4u * LANES);
   let place = c % (4u * LANES);
   let a = g0[i];
@@ -329,29 +329,29 @@ fn addValues16(p: FourOwn, c: u32) {
   }
 }
 
-fn addValues(p: FourOwn) {
-  addValues16(p, 0u);
-  if (WIDTH > 16u) { addValues16(p, 16u); }
-  if (WIDTH > 32u) { addValues16(p, 32u); }
-  if (WIDTH > 48u) { addValues16(p, 48u); }
-  if (WIDTH > 64u) { addValues16(p, 64u); }
-  if (WIDTH > 80u) { addValues16(p, 80u); }
-  if (WIDTH > 96u) { addValues16(p, 96u); }
-  if (WIDTH > 112u) { addValues16(p, 112u); }
+fn addToValues(p: FourBoth) {
+  addToValues16(p, 0u);
+  if (WIDTH > 16u) { addToValues16(p, 16u); }
+  if (WIDTH > 32u) { addToValues16(p, 32u); }
+  if (WIDTH > 48u) { addToValues16(p, 48u); }
+  if (WIDTH > 64u) { addToValues16(p, 64u); }
+  if (WIDTH > 80u) { addToValues16(p, 80u); }
+  if (WIDTH > 96u) { addToValues16(p, 96u); }
+  if (WIDTH > 112u) { addToValues16(p, 112u); }
 }
 
 // A lane's own part of an element of a query's gradient.
-fn partOf(c: u32, ds: Own) -> f32 {
+fn ownPart(c: u32, ds: Both) -> f32 {
   if (SECOND == 0u) { return dot(ds.first, x[c]); }
   return dot(ds.first, x[c]) + dot(ds.second, x2[c]);
 }
 
-fn partsOf(c: u32, ds: Own) -> vec4<f32> {
-  return vec4(partOf(c, ds), partOf(c + 1u, ds), partOf(c + 2u, ds), partOf(c + 3u, ds));
+fn partsOf(c: u32, ds: Both) -> vec4<f32> {
+  return vec4(ownPart(c, ds), ownPart(c + 1u, ds), ownPart(c + 2u, ds), ownPart(c + 3u, ds));
 }
 
 // Of sixteen elements the four that belong to a lane's place in its quad, added up in the quad.
-fn quadSum(c: u32, ds: Own, lane: u32) -> vec4<f32> {
+fn quadSum(c: u32, ds: Both, lane: u32) -> vec4<f32> {
   let odd = (lane & 1u) != 0u;
   let high = (lane & 2u) != 0u;
   let a = partsOf(c, ds);
@@ -364,7 +364,7 @@ fn quadSum(c: u32, ds: Own, lane: u32) -> vec4<f32> {
 }
 
 // The four elements of number i of a query's gradient that belong to a lane, added up in the subgroup.
-fn queryGradientFour(i: u32, ds: Own, lane: u32) -> vec4<f32> {
+fn queryGradientFour(i: u32, ds: Both, lane: u32) -> vec4<f32> {
   let c = i * LANES * 4u;
   var sum = quadSum(c, ds, lane);
   if (LANES == 4u) { return sum; }
@@ -387,7 +387,7 @@ fn queryGradientFour(i: u32, ds: Own, lane: u32) -> vec4<f32> {
 }
 
 // Adds the part of a block's keys to a lane's fours of the gradient of a query.
-fn addQuery(ds: Own, lane: u32) {
+fn addToQuery(ds: Both, lane: u32) {
   dqRow[0] += queryGradientFour(0u, ds, lane) * LN2;
   if (FOURS > 1u) { dqRow[min(1u, FOURS - 1u)] += queryGradientFour(1u, ds, lane) * LN2; }
   if (FOURS > 2u) { dqRow[min(2u, FOURS - 1u)] += queryGradientFour(2u, ds, lane) * LN2; }
@@ -399,8 +399,8 @@ fn addQuery(ds: Own, lane: u32) {
 }
 
 fn storeQueryFour(at: u32, i: u32, lane: u32) {
-  let c = placeOf(i, lane);
-  if (isInside(c)) { gradients[(at + c) / 4u] = dqRow[i]; }
+  let c = shareStart(i, lane);
+  if (isInRow(c)) { gradients[(at + c) / 4u] = dqRow[i]; }
 }
 
 fn storeQuery(at: u32, lane: u32) {
@@ -421,7 +421,7 @@ fn spoiledBy(lse: f32) -> f32 {
 }
 
 // Stores four elements of a row of dk or dv, or adds them to what earlier queries gave.
-fn storeFour(at: u32, sum: vec4<f32>, there: bool, begun: bool) {
+fn storeGradientFour(at: u32, sum: vec4<f32>, there: bool, begun: bool) {
   if (there) { gradients[at / 4u] = sum + select(vec4<f32>(), gradients[at / 4u], begun); }
 }
 
@@ -482,11 +482,11 @@ fn main(
       var moreKeys = mat4x4<f32>();
       var moreValues = mat4x4<f32>();
       for (var i = 0u; i < four; i++) {
-        keys = shifted(keys, k[(at4(kAt, i) + c) / 4u]);
-        values = shifted(values, v[(at4(vAt, i) + c) / 4u]);
+        keys = shiftedColumns(keys, k[(at4(kAt, i) + c) / 4u]);
+        values = shiftedColumns(values, v[(at4(vAt, i) + c) / 4u]);
         if (SECOND > 0u) {
-          moreKeys = shifted(moreKeys, k[(at4(kNext, i) + c) / 4u]);
-          moreValues = shifted(moreValues, v[(at4(vNext, i) + c) / 4u]);
+          moreKeys = shiftedColumns(moreKeys, k[(at4(kNext, i) + c) / 4u]);
+          moreValues = shiftedColumns(moreValues, v[(at4(vNext, i) + c) / 4u]);
         }
       }
       keys = transpose(keys) * (params.scale * LOG2E);
@@ -496,18 +496,18 @@ fn main(
       for (var i = 0u; i < four; i++) {
         x[c + i] = firstOf(keys[0]);
         y[c + i] = firstOf(values[0]);
-        keys = shifted(keys, vec4<f32>());
-        values = shifted(values, vec4<f32>());
+        keys = shiftedColumns(keys, vec4<f32>());
+        values = shiftedColumns(values, vec4<f32>());
         if (SECOND > 0u) {
           x2[c + i] = secondOf(moreKeys[0]);
           y2[c + i] = secondOf(moreValues[0]);
-          moreKeys = shifted(moreKeys, vec4<f32>());
-          moreValues = shifted(moreValues, vec4<f32>());
+          moreKeys = shiftedColumns(moreKeys, vec4<f32>());
+          moreValues = shiftedColumns(moreValues, vec4<f32>());
         }
       }
     }
     // 1 for each row of a set that there is, else 0.
-    let there = Own(
+    let there = Both(
       firstOf(select(vec4(0.0), vec4(1.0), row < vec4(params.keys))), secondOf(select(vec4(0.0), vec4(1.0), next < vec4(params.keys))),
     );
     let dkAt = rest.z + rowStarts(params.dk, b, h, row);
@@ -528,15 +528,15 @@ fn main(
       let end = min(begin + FOLD, params.queries);
       for (var i = begin; i < end; i += 4u) {
         let count = min(4u, end - i);
-        var s = FourOwn();
-        var p = FourOwn();
+        var s = FourBoth();
+        var p = FourBoth();
         for (var t = 0u; t < count; t++) {
-          loadRow(qStart + (i + t) * params.q.w, dOutStart + (i + t) * params.dOut.w, dqStart + (i + t) * params.dq.w, lane, key > 0u);
+          loadShares(qStart + (i + t) * params.q.w, dOutStart + (i + t) * params.dOut.w, dqStart + (i + t) * params.dq.w, lane, key > 0u);
           let lse = statistics[lse0 + i + t];
           let delta = statistics[delta0 + i + t];
-          var weight = Own();
-          var ds = Own();
-          if (always) { weight = scores(); }
+          var weight = Both();
+          var ds = Both();
+          if (always) { weight = keyScoreSums(); }
           if (always) { ds = gradientProducts(); }
           let nan = spoiledBy(lse);
           spoiled += nan;
@@ -546,24 +546,24 @@ fn main(
             weight.second = exp2(weight.second - lse * LOG2E) * there.second;
             ds.second = weight.second * (ds.second - delta) + nan;
           }
-          if (always) { addQuery(ds, lane); }
+          if (always) { addToQuery(ds, lane); }
           storeQuery(dqStart + (i + t) * params.dq.w, lane);
-          s = FourOwn(s.b, s.c, s.d, weight);
-          p = FourOwn(p.b, p.c, p.d, ds);
+          s = FourBoth(s.b, s.c, s.d, weight);
+          p = FourBoth(p.b, p.c, p.d, ds);
         }
-        if (always) { addKeys(p); }
-        if (always) { addValues(s); }
+        if (always) { addToKeys(p); }
+        if (always) { addToValues(s); }
       }
       for (var c = 0u; c < params.width; c += 4u) {
         for (var i = 0u; i < min(four, FIRST); i++) {
           let own = at4(row, i) < params.keys;
-          storeFour(at4(dkAt, i) + c, vec4(dk[c][i], dk[c + 1u][i], dk[c + 2u][i], dk[c + 3u][i]) * params.scale, own, begin > 0u);
-          storeFour(at4(dvAt, i) + c, vec4(dv[c][i], dv[c + 1u][i], dv[c + 2u][i], dv[c + 3u][i]) + spoiled, own, begin > 0u);
+          storeGradientFour(at4(dkAt, i) + c, vec4(dk[c][i], dk[c + 1u][i], dk[c + 2u][i], dk[c + 3u][i]) * params.scale, own, begin > 0u);
+          storeGradientFour(at4(dvAt, i) + c, vec4(dv[c][i], dv[c + 1u][i], dv[c + 2u][i], dv[c + 3u][i]) + spoiled, own, begin > 0u);
         }
         for (var i = 0u; i < min(four, SECOND); i++) {
           let own = at4(next, i) < params.keys;
-          storeFour(at4(dkNext, i) + c, vec4(dk2[c][i], dk2[c + 1u][i], dk2[c + 2u][i], dk2[c + 3u][i]) * params.scale, own, begin > 0u);
-          storeFour(at4(dvNext, i) + c, vec4(dv2[c][i], dv2[c + 1u][i], dv2[c + 2u][i], dv2[c + 3u][i]) + spoiled, own, begin > 0u);
+          storeGradientFour(at4(dkNext, i) + c, vec4(dk2[c][i], dk2[c + 1u][i], dk2[c + 2u][i], dk2[c + 3u][i]) * params.scale, own, begin > 0u);
+          storeGradientFour(at4(dvNext, i) + c, vec4(dv2[c][i], dv2[c + 1u][i], dv2[c + 2u][i], dv2[c + 3u][i]) + spoiled, own, begin > 0u);
         }
       }
     }

@@ -57,7 +57,8 @@ export interface RowKernel<P extends AttentionShape> {
 }
 
 /**
- * `direct` has a thread for each row. `subgroup` is for software devices, `quad` for SwiftShader among them, `tiled` for GPUs, and
+ * `direct` has a thread for each row. `subgroup` is for software devices, `quad` for SwiftShader among them, `broadcast` for the others
+ * where rows lie in aligned fours, `tiled` for GPUs, and
  * `subgroupMatrix` for float16 on GPUs with tensor cores.
  */
 export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Variant<P>[] {
