@@ -10,6 +10,7 @@ import { entries as crossEntropy } from './crossEntropy/index.ts'
 import { entries as cumsum } from './cumsum/index.ts'
 import { entries as elementwise } from './elementwise/index.ts'
 import { entries as ema } from './ema/index.ts'
+import { entries as embedSequence } from './embedSequence/index.ts'
 import { entries as exponential } from './exponential/index.ts'
 import { entries as fold } from './fold/index.ts'
 import { entries as gather } from './gather/index.ts'
@@ -49,6 +50,7 @@ export const kernelFamilies = {
   crossEntropy,
   cumsum,
   elementwise,
+  embedSequence,
   ema,
   fold,
   gather,

@@ -3,7 +3,7 @@ import { ShapeError, UserError } from '../engine/base/errors.ts'
 import { kindOf } from '../engine/base/kind.ts'
 import { checkOptions, type OptionNames } from '../engine/base/options.ts'
 import type { Device, ForkMode, Tensor } from '../engine/index.ts'
-import { autocast, colocate, concat, FORK_MODES, fork, noGrad, randn, recompute } from '../engine/index.ts'
+import { autocast, colocate, embedSequence, FORK_MODES, fork, noGrad, randn, recompute } from '../engine/index.ts'
 import { checkTensor } from '../engine/tensor/arguments.ts'
 import { branchShape, checkPrefix, type ModelConfig } from './config.ts'
 import { clsRow, EncoderLayer, type LayerConfig, LayerNorm, Linear, type Tap, tidy, under } from './layers.ts'
@@ -153,8 +153,8 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
 
   /** Runs the stem: images [B, C, H, W] -> CLS token and patches with their positions, [B, T + 1, D]. */
   protected sequence(images: Tensor, tap: Tap | undefined): Tensor {
-    const { channels, imageSize, patchSize, dim, dropout: p } = this.config
-    const [B = 0, ...rest] = images.shape
+    const { channels, imageSize, patchSize, dropout: p } = this.config
+    const [, ...rest] = images.shape
     if (images.dtype === 'int32' || rest.join() !== [channels, imageSize, imageSize].join()) {
       const got = images.shape.join(', ')
       const dtype = images.dtype === 'int32' ? 'int32 ' : ''
@@ -163,8 +163,7 @@ export abstract class VisionModel<C extends ModelConfig> extends Module {
     const x = tidy(tap, () => {
       // Residuals are added in float32 inside `autocast` too.
       const tokens = this.embed.forward(patches(images, patchSize), { dtype: 'float32' }) // [B, T, D]
-      const cls = this.clsToken.broadcastTo([B, 1, dim]) // [B, 1, D]
-      const embedded = concat([cls, tokens], 1).add(this.posEmbedding) // [B, T + 1, D]
+      const embedded = embedSequence(tokens, this.clsToken, this.posEmbedding) // [B, T + 1, D]
       return this.training && p > 0 ? embedded.dropout(p) : embedded
     })
     tap?.('embed', x)

@@ -9,6 +9,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from '../buildInfo.mjs'
+import { provideServer } from './harness/natsServer.mjs'
 
 /** Number of processes at a time: more than cores, since many wait for a process that they start, or for one compiling thread. */
 const PARALLEL = 4
@@ -98,13 +99,14 @@ await Promise.all([
     entryPoints: {
       ...commandLine,
       batchWorkerThread: 'train/data/batchWorkerThread.ts',
-      branchWorkerProcess: 'train/devices/branchWorkerProcess.ts',
+      deviceProcess: 'train/devices/deviceProcess.ts',
       studyProcess: 'train/study/run/studyProcess.ts',
       isaProcess: 'bench/isa/isaProcess.ts',
     },
   }),
 ])
 copyFileSync('bench/isa/nullCommands.c', join(outdir, 'nullCommands.c'))
+copyFileSync('bench/fleet/lossyLink.py', join(outdir, 'lossyLink.py'))
 
 const data = full ? {} : { PARAFORMER_DATA: firstImages() }
 let passed = 0
@@ -120,6 +122,11 @@ const count = (result) => {
   )
 }
 
+if (files.some((file) => file.startsWith('test/fleet/'))) {
+  const problem = provideServer()
+  // The files that need it fail, each in one line.
+  if (problem) console.log(problem)
+}
 try {
   const jobs = await plan()
   const worker = async () => {

@@ -130,7 +130,7 @@ export const SETTINGS = {
     kind: 'choice',
     choices: ['auto', ...MODES, 'devices'],
     default: 'auto',
-    help: 'how branches run; auto measures the modes of one device, devices spreads them over several (see --devices)',
+    help: 'how branches run; auto measures the modes of one device, devices spreads them over several (see --devices), or copies a model without branches to several, each of which takes a slice of every mini-batch',
   },
   precision: {
     kind: 'choice',
@@ -256,8 +256,10 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
   const { optimizer = 'adamW', momentum, ema = 0 } = checked
   if (momentum !== undefined && MOMENTUM[optimizer] === undefined)
     throw new UserError(`--momentum has no effect on --optimizer ${optimizer}; use it with sgd or muon`)
-  if (checked.mode === 'devices' && (optimizer !== 'adamW' || ema > 0))
+  if (checked.mode === 'devices' && architecture === 'paraformer' && (optimizer !== 'adamW' || ema > 0))
     throw new UserError('--mode devices takes --optimizer adamW without --ema; use another mode')
+  if (checked.mode === 'devices' && checked.data === 'device')
+    throw new UserError('--data device: in --mode devices the host makes the batches; use --data host or another mode')
   if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
     throw new UserError(`--hinge has no effect on --scheme ${checked.scheme}; use it with prefixSum`)
   return checked

@@ -27,15 +27,15 @@ export async function benchFleetMessages({ workers, seconds, json }: FleetMessag
     let started = 0
     for (const count of workers.toSorted((a, b) => a - b)) {
       while (started < count) await fleet.start(`w${++started}`, [])
-      const before = await counts(fleet)
+      const before = await fleet.counts()
       const began = performance.now()
       await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
-      const [after, took] = [await counts(fleet), (performance.now() - began) / 1000]
+      const [after, took] = [await fleet.counts(), (performance.now() - began) / 1000]
       rows.push({
         workers: count,
         messagesPerSecond: (after.messages - before.messages) / took,
         bytesPerSecond: (after.bytes - before.bytes) / took,
-        cpu: after.cpu / 100,
+        cpu: (after.cpu - before.cpu) / took,
       })
     }
     if (json) return console.log(JSON.stringify(rows, null, 2))
@@ -51,11 +51,4 @@ export async function benchFleetMessages({ workers, seconds, json }: FleetMessag
   } finally {
     await fleet.end()
   }
-}
-
-/** Reads what the server counted so far, but for messages to the one who asks here. */
-async function counts({ monitor }: OwnFleet): Promise<{ messages: number; bytes: number; cpu: number }> {
-  const found = (await (await fetch(`${monitor}/varz`)).json()) as Record<string, number>
-  const { in_msgs, out_msgs, in_bytes, out_bytes, cpu } = found
-  return { messages: in_msgs! + out_msgs!, bytes: in_bytes! + out_bytes!, cpu: cpu! }
 }

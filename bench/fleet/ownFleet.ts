@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -12,12 +12,24 @@ import { FleetStore } from '../../train/fleet/store.ts'
 /** Milliseconds that the workers of a bench may take to be there. */
 const START = 60_000
 
+/** Ticks in a second of the clock by which Linux counts the time of a process. */
+const TICKS = 100
+
+/** What a server counted since it began. */
+export interface ServerCounts {
+  /** Messages and bytes in and out. */
+  messages: number
+  bytes: number
+  /** Seconds of a core; NaN where the system does not say. */
+  cpu: number
+}
+
 /** A server and workers of this machine that live as long as a bench. */
 export class OwnFleet {
   readonly url: string
   readonly folder: string
   readonly store: FleetStore
-  readonly monitor: string
+  readonly #monitor: string
   readonly #server: RunningServer
   readonly #stops: (() => Promise<void>)[] = []
 
@@ -39,7 +51,7 @@ export class OwnFleet {
   private constructor(folder: string, url: string, monitor: string, server: RunningServer, store: FleetStore) {
     this.folder = folder
     this.url = url
-    this.monitor = monitor
+    this.#monitor = monitor
     this.store = store
     this.#server = server
   }
@@ -69,6 +81,15 @@ export class OwnFleet {
       if (child.exitCode !== null || performance.now() > until) throw new UserError(`worker ${name} does not start`)
       await new Promise((resolve) => setTimeout(resolve, 100))
     }
+  }
+
+  /** Reads what the server counted so far. */
+  async counts(): Promise<ServerCounts> {
+    const found = (await (await fetch(`${this.#monitor}/varz`)).json()) as Record<string, number>
+    const { in_msgs, out_msgs, in_bytes, out_bytes } = found
+    const stat = await readFile(`/proc/${this.#server.pid}/stat`, 'utf8').catch(() => '')
+    const [user, system] = stat.slice(stat.lastIndexOf(')')).split(' ').slice(12, 14).map(Number)
+    return { messages: in_msgs! + out_msgs!, bytes: in_bytes! + out_bytes!, cpu: (user! + system!) / TICKS }
   }
 
   async end(): Promise<void> {

@@ -1,12 +1,13 @@
 import { ArgumentError, ShapeError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { Device } from '../device/device.ts'
 import { recordForked } from '../device/recordForked.ts'
 import { format } from '../layout/shape.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { tensor } from '../tensor/fromValues.ts'
-import { addInPlace, runBinary } from '../tensor/pointwise.ts'
-import { scope, withoutScope } from '../tensor/scope.ts'
+import { addInPlace, canAddFour, runAddFour, runBinary } from '../tensor/pointwise.ts'
+import { innermostScope, Scope, scope, withoutScope } from '../tensor/scope.ts'
 import { copyOf, empty, type Tensor } from '../tensor/tensor.ts'
 import { deviceOf, noGrad, reportResult } from './tape.ts'
 import { claimed, nodeOf, TapeNode } from './tapeNode.ts'
@@ -58,7 +59,10 @@ export function checkOutput(op: string, output: unknown, cotangent: unknown): as
 
 /** The gradient from which a pass begins: the cotangent off the tape, or 1. */
 export function seedOf({ shape, dtype, device }: Tensor, cotangent: Tensor | undefined): Tensor {
-  return cotangent?.detach() ?? tensor([1], { shape, dtype, device })
+  if (cotangent) return cotangent.detach()
+  const one = tensor([1], { shape, dtype, device })
+  one.allOnes = true
+  return one
 }
 
 /** Frees the gradients of leaves. The next backward pass sets them anew. */
@@ -88,31 +92,50 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
     const gradient = gradients.get(node)
     if (!gradient) continue
     gradients.delete(node)
-    device.lane = node.lane
-    device.op = `${node.name}.backward`
+    if (device.lane !== node.lane) device.lane = node.lane
+    device.op = getOrMake(backwardNames, node.name, nameOfBackward)
     const grad = total(gradient)
-    const results = scope(() => node.backward(grad))
+    const results = gradientsOf(node, grad)
     grad.dispose()
-    node.sources.forEach((source, i) => {
-      const value = results[i]
-      if (!source || !value) return
+    for (let i = 0; i < results.length; i++) {
+      const [source, value] = [node.sources[i], results[i]]
+      if (!source || !value) continue
       reportResult(device.op, value)
       if (!(source instanceof TapeNode)) {
         accumulate(source, value)
-        return
+        continue
       }
       const present = gradients.get(source)
       const leavesLane = source.lane !== node.lane
       if (present && leavesLane && node.lane?.fork.mode === 'coalesced') {
         present.others.push(value)
-        return
+        continue
       }
       // A sum over several branches belongs to the lane around the fork.
       if (leavesLane) device.lane = source.lane
       gradients.set(source, merge(present, value))
-      device.lane = node.lane
-    })
+      if (leavesLane) device.lane = node.lane
+    }
     node.free()
+  }
+}
+
+/** By the name of an op, that of its backward pass. */
+const backwardNames = new Map<string, string>()
+const nameOfBackward = (op: string) => `${op}.backward`
+
+/** Runs the backward of a node in a scope, which frees all but the gradients of its inputs. */
+function gradientsOf(node: TapeNode, grad: Tensor): readonly (Tensor | undefined)[] {
+  const outer = innermostScope.current
+  const inner = new Scope()
+  let results: readonly (Tensor | undefined)[] = []
+  innermostScope.current = inner
+  try {
+    results = node.backward(grad)
+    return results
+  } finally {
+    innermostScope.current = outer
+    inner.end((object) => results.includes(object as Tensor), outer)
   }
 }
 
@@ -122,17 +145,31 @@ interface Gradient {
   /** Whether `value` has memory of its own, which may be added to in place. */
   owned: boolean
   /** Gradients from coalesced branches, which are added to `value` at the end. */
-  others: Tensor[]
+  readonly others: Tensor[]
 }
 
 /** Adds up the parts of a gradient by a tree reduction, whose additions depend on each other only log2(parts) deep. */
 function total({ value, others }: Gradient): Tensor {
-  return treeReduce([value, ...others], (a, b) => {
-    const sum = sumOf(a, b)
-    a.dispose()
-    b.dispose()
+  if (others.length === 0) return value
+  return treeReduce([value, ...others], (few) => {
+    const [a, b, c, d] = few as [Tensor, Tensor, Tensor?, Tensor?]
+    if (!canAddFour(few)) {
+      const sum = freeingSum(a, b)
+      return c ? freeingSum(sum, d ? freeingSum(c, d) : c) : sum
+    }
+    const sum = empty(a.shape, a.dtype, a.device)
+    runAddFour(few, sum)
+    for (const t of few) t.dispose()
     return sum
   })
+}
+
+/** Returns a + b in memory of its own and frees both. */
+function freeingSum(a: Tensor, b: Tensor): Tensor {
+  const sum = sumOf(a, b)
+  a.dispose()
+  b.dispose()
+  return sum
 }
 
 /** Adds `value` to the present gradient and frees it. Where there is none, `value` becomes the gradient. */

@@ -1,10 +1,15 @@
-/** Combines all items, at least one, by a balanced tree, in which at most ceil(log2(n)) combinations depend on each other. */
-export function treeReduce<T>(items: readonly T[], combine: (a: T, b: T) => T): T {
+/**
+ * Combines all items, at least one, by a balanced tree, in which at most ceil(log2(n)) combinations of two depend on each other.
+ * @param combine combines two, three or four neighbours, which are two levels of a binary tree: (a b)(c d) or (a b) c
+ */
+export function treeReduce<T>(items: readonly T[], combine: (few: readonly T[]) => T): T {
   let level = items
   while (level.length > 1) {
     const below = level
-    const pairs = Array.from({ length: below.length >> 1 }, (_, i) => combine(below[2 * i]!, below[2 * i + 1]!))
-    level = below.length % 2 === 1 ? [...pairs, below.at(-1)!] : pairs
+    level = Array.from({ length: Math.ceil(below.length / 4) }, (_, i) => {
+      const few = below.slice(4 * i, 4 * i + 4)
+      return few.length === 1 ? few[0]! : combine(few)
+    })
   }
   return level[0]!
 }

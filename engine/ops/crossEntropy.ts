@@ -14,7 +14,8 @@ import { run } from '../tensor/run.ts'
 import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { full } from './create.ts'
 import { add, div, mul, sub } from './elementwise.ts'
-import { reshape } from './shape.ts'
+import { sumInto } from './reduce.ts'
+import { broadcastTo, reshape } from './shape.ts'
 import { softmax } from './softmax.ts'
 
 export interface CrossEntropyOptions {
@@ -31,35 +32,43 @@ const OPTIONS: OptionNames<CrossEntropyOptions> = { reduction: true, labelSmooth
 interface Arguments {
   reduction: 'mean' | 'sum' | 'none'
   options: { smoothing?: number; ignored?: number }
+  /** The number of sets of neighbouring rows, whose losses are reduced apart, to [sets]; undefined for one set, and the shape []. */
+  sets?: number
 }
 
 const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
   name: 'crossEntropy',
-  forward(ctx, inputs, { reduction, options }) {
+  forward(ctx, inputs, { reduction, options, sets }) {
     const logits = inputs[0].contiguous()
     const counts = reduction === 'mean' && options.ignored !== undefined
     const labels = counts ? inputs[1].contiguous() : withoutRepeats(inputs[1], 'front')
     const shape = logits.shape.slice(0, -1)
     const { device } = logits
     const losses = empty(shape, 'float32', device)
+    const problem = { ...problemOf(logits, labels), ...options }
+    const scale = reduction === 'mean' && !counts ? (sets ?? 1) / problem.rows : 1
+    // The gradient of a total is known but for its cotangent, which is 1 where the total itself is differentiated.
+    if (reduction !== 'none' && !counts && ctx.needs[0]) {
+      const dlogits = empty(logits.shape, 'float32', device)
+      run(kernels.crossEntropyGradient, { ...problem, scale }, [logits, labels, losses, dlogits])
+      ctx.saveForBackward(logits, labels, dlogits, undefined)
+      return totals(losses, sets, scale)
+    }
     const statistics = empty([...shape, 2], 'float32', device) // [..., 2]: the row's maximum and sum of exponentials
-    const problem = problemOf(logits, labels)
-    run(kernels.crossEntropy, { ...problem, ...options }, [logits, labels, losses, statistics])
+    run(kernels.crossEntropy, problem, [logits, labels, losses, statistics])
     const count = counts ? countOf(labels, options.ignored!) : undefined
     ctx.saveForBackward(logits, labels, statistics, count)
     if (reduction === 'none') return losses
-    const loss = empty([], 'float32', device)
-    const scale = reduction === 'mean' && !count ? 1 / problem.rows : 1
-    run(sum, { ...rowMajor(1, problem.rows, 1), scale }, [losses, loss])
+    const loss = totals(losses, sets, scale)
     if (!count) return loss
     const mean = empty([], 'float32', device)
     runBinary('div', loss, count, mean)
     return mean
   },
   backward(ctx, grad, { reduction, options }) {
-    const [logits, labels, statistics, count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
+    const [logits, labels, saved, count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
+    if (reduction !== 'none' && !count) return [scaled(saved, grad, () => ctx.gradOut(0)), undefined]
     const problem = { ...problemOf(logits, labels), ...options }
-    const scale = reduction === 'mean' && !count ? 1 / problem.rows : 1
     let gradient = withoutRepeats(grad, 'back')
     if (count) {
       gradient = empty([], 'float32', logits.device)
@@ -67,24 +76,44 @@ const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
     }
     const dlogits = ctx.gradOut(0)
     const gradientRows = Math.max(1, problem.rows / Math.max(1, gradient.size))
-    run(kernels.crossEntropyBackward, { ...problem, gradientRows, scale }, [logits, labels, statistics, gradient, dlogits])
+    run(kernels.crossEntropyBackward, { ...problem, gradientRows, scale: 1 }, [logits, labels, saved, gradient, dlogits])
     return [dlogits, undefined]
   },
-  differentiableBackward(ctx, grad, { reduction, options }) {
+  differentiableBackward(ctx, grad, { reduction, options, sets = 1 }) {
     const [, labels, , count] = ctx.saved as [Tensor, Tensor, Tensor, Tensor?]
     const logits = ctx.input(0)
     const classes = logits.shape.at(-1)!
-    const each = reduction === 'none' ? reshape(grad, [...grad.shape, 1]) : grad
-    const scaled = count ? div(each, count) : reduction === 'mean' ? mul(each, classes / logits.size) : each
+    // A gradient of each row or set lies along the first dims of the logits.
+    const each = reshape(grad, [...grad.shape, ...logits.shape.slice(grad.ndim).fill(1)])
+    const by = count ? div(each, count) : reduction === 'mean' ? mul(each, (sets * classes) / logits.size) : each
     // The target's part is constant, and is the gradient at equal logits: 1 / C minus the target.
     const minusTarget = noGrad(() => sub(targetGradient(labels, classes, options), 1 / classes))
     const counted = options.ignored === undefined ? undefined : countedRows(labels, options.ignored)
     const probabilities = softmax(logits, -1)
     const kept = counted ? mul(probabilities, reshape(counted, [...labels.shape, 1])) : probabilities
     const target = counted ? mul(minusTarget, reshape(counted, [...labels.shape, 1])) : minusTarget
-    return [mul(add(kept, target), scaled), undefined]
+    return [mul(add(kept, target), by), undefined]
   },
 })
+
+/** The sum of the losses of each set of rows, times `scale`: [sets], or without sets []. */
+function totals(losses: Tensor, sets: number | undefined, scale: number): Tensor {
+  const [outer, shape] = sets === undefined ? [1, []] : [sets, [sets]]
+  const out = empty(shape, 'float32', losses.device)
+  sumInto(out, view(losses, { shape: [outer, losses.size / outer], strides: [losses.size / outer, 1] }), 1, 2, scale)
+  return out
+}
+
+/** Multiplies the gradient at a cotangent of 1 by the cotangent, [] or [sets]. @param out makes the result where the cotangent is not 1 */
+function scaled(dlogits: Tensor, grad: Tensor, out: () => Tensor): Tensor {
+  if (grad.allOnes) return dlogits
+  const ofRows = dlogits.shape.slice(grad.ndim).map(() => [1, 0] as const)
+  const shape = [...grad.shape, ...ofRows.map(([size]) => size)]
+  const strides = [...grad.strides, ...ofRows.map(([, stride]) => stride)]
+  const product = out()
+  runBinary('mul', dlogits, view(grad, { shape, strides }), product)
+  return product
+}
 
 /** The gradient of the losses at logits of 0, [..., C]: 1 / C minus the smoothed target. */
 function targetGradient(labels: Tensor, classes: number, options: Arguments['options']): Tensor {
@@ -158,4 +187,24 @@ export function crossEntropy(logits: Tensor, labels: Tensor, options?: CrossEntr
   const smoothing = labelSmoothing > 0 ? { smoothing: labelSmoothing } : {}
   const ignored = ignoreIndex === undefined ? {} : { ignored: ignoreIndex }
   return op([input, labels], { reduction, options: { ...smoothing, ...ignored } })
+}
+
+/**
+ * The mean cross-entropy of each of m sets of logits with the same labels, as those of the prefixes of a model are.
+ * @param logits float32 [m, ..., C]; inside `autocast` float16 too
+ * @param labels int32 [...], as `crossEntropy` takes them
+ * @returns float32 [m]
+ * @throws ShapeError for other dtypes or shapes
+ */
+export function crossEntropies(logits: Tensor, labels: Tensor, ...extra: []): Tensor {
+  checkTensor('crossEntropies', logits, 'logits')
+  checkTensor('crossEntropies', labels, 'labels')
+  checkNoMore('crossEntropies', extra)
+  const input = toFloat32(logits)
+  const fits = input.ndim >= 2 && format(input.shape.slice(1, -1)) === format(labels.shape)
+  if (input.dtype !== 'float32' || labels.dtype !== 'int32' || !fits) {
+    throw mismatch('crossEntropies', [input, labels], 'logits float32 [m, ..., C] and labels int32 [...]')
+  }
+  const sets = input.shape[0]!
+  return op([input, broadcastTo(labels, [sets, ...labels.shape])], { reduction: 'mean', options: {}, sets })
 }

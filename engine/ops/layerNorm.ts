@@ -2,15 +2,17 @@ import * as kernels from '../../kernels/layerNorm/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
-import { bindingAlignment } from '../layout/dtype.ts'
-import { joint } from '../memory/version.ts'
+import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
-import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { empty, type Tensor } from '../tensor/tensor.ts'
 import { add, div, mul, sqrt, sub } from './elementwise.ts'
-import { checkEps, rowsOf, withRows } from './normRows.ts'
+import { gradientPair } from './gradientPair.ts'
+import { checkEps, rowsOf, rowsOfLayout, withRows } from './normRows.ts'
 import { mean } from './reduce.ts'
 import { sumTo } from './shape.ts'
+
+const problems = byLayouts((x) => byNumber((eps) => share({ ...rowsOfLayout(x), eps })))
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -18,11 +20,11 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const x = withRows(inputs[0])
     const [weight, bias] = [inputs[1].contiguous(), inputs[2].contiguous()]
     const { device } = x
-    const rows = rowsOf(x)
+    const problem = problems(x.layout, x.layout)(eps)
     const y = empty(x.shape, 'float32', device)
-    const center = empty([rows.rows], 'float32', device)
-    const rstd = empty([rows.rows], 'float32', device)
-    run(kernels.layerNorm, { ...rows, eps }, [fromStorageStart(x), weight, bias, y, center, rstd])
+    const center = empty([problem.rows], 'float32', device)
+    const rstd = empty([problem.rows], 'float32', device)
+    run(kernels.layerNorm, problem, [fromStorageStart(x), weight, bias, y, center, rstd])
     ctx.saveForBackward(x, ctx.needs[0] ? weight : undefined, center, rstd)
     return y
   },
@@ -69,27 +71,9 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
  * into it.
  */
 function parameterSums(ctx: OpContext, { rows, n }: { rows: number; n: number }) {
-  let dweight = ctx.gradOut(1)
-  let dbias = ctx.gradOut(2)
-  const { device } = dweight
-  // The kernels write both through one binding. In an arena both gradients lie in one buffer already.
-  if (dweight.storage !== dbias.storage) {
-    const both = empty([2, n], 'float32', device)
-    dweight = view(both, { shape: [n], strides: [1] })
-    dbias = view(both, { shape: [n], strides: [1], offset: n })
-  }
-  // The binding covers only the part that is written, so that gradients of other branches in the same arena do not overlap it.
-  const first = Math.min(dweight.offset, dbias.offset)
-  const offset = first - (first % bindingAlignment(dweight.dtype))
-  const out = {
-    device,
-    storage: dweight.storage,
-    version: joint([dweight.version, dbias.version]),
-    dtype: dweight.dtype,
-    offset,
-    end: Math.max(dweight.end, dbias.end),
-  }
-  const place = { weightOffset: dweight.offset - offset, toBias: (dbias.offset - dweight.offset) >>> 0 }
+  const { first: dweight, second: dbias, firstOffset, toSecond, out } = gradientPair(ctx, 1, 2)
+  const { device } = out
+  const place = { weightOffset: firstOffset, toBias: toSecond }
   const chunks = kernels.layerNormChunks(device.capabilities, rows)
   if (chunks === 1) return { dweight, dbias, chunks, out, place, combine() {} }
   const sums = empty([2, chunks, n], 'float32', device)

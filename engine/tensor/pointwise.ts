@@ -1,9 +1,9 @@
 // Launches of the elementwise kernels for each dtype, off the tape.
 import * as kernels from '../../kernels/elementwise/index.ts'
 import { byName } from '../base/maps.ts'
-import { DTYPES } from '../layout/dtype.ts'
+import { bindingAlignment, DTYPES } from '../layout/dtype.ts'
 import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
-import { broadcastShapes } from '../layout/shape.ts'
+import { broadcastShapes, equalShapes } from '../layout/shape.ts'
 import { rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
 import { run } from './run.ts'
 import { fromAligned, operandLayout, type StridedView } from './strided.ts'
@@ -54,6 +54,20 @@ export function binaryLayout(op: kernels.BinaryOp, a: StridedView, b: StridedVie
 export function runBinary(op: kernels.BinaryOp, a: StridedView, b: StridedView, out: Tensor): void {
   const { problem } = binaryCalls[op][out.dtype](a.layout, b.layout)
   run(BINARY_KERNELS[out.dtype], problem, [fromAligned(a), fromAligned(b), out])
+}
+
+/** Whether `runAddFour` can add up these: three or four of float32 and one shape, each row-major from an aligned start. */
+export function canAddFour(terms: readonly Tensor[]): boolean {
+  const [{ shape }] = terms as [Tensor]
+  const aligned = ({ offset }: Tensor) => offset % bindingAlignment('float32') === 0
+  const fits = (t: Tensor) => t.dtype === 'float32' && t.isContiguous() && aligned(t) && equalShapes(t.shape, shape)
+  return terms.length >= 3 && terms.every(fits)
+}
+
+/** out = (a + b) + (c + d), or (a + b) + c, of tensors for which `canAddFour` holds. */
+export function runAddFour(terms: readonly Tensor[], out: Tensor): void {
+  const [a, b, c, d = c] = terms as [Tensor, Tensor, Tensor, Tensor?]
+  run(kernels.addFour, { count: out.size, terms: terms.length === 4 ? 4 : 3 }, [a, b, c, d, out])
 }
 
 const SCALAR_KERNELS = { float32: kernels.scalar, float16: kernels.scalarHalf, int32: kernels.scalarInt } as const

@@ -52,6 +52,8 @@ export class Tensor implements Layout {
   node: GradNode | undefined
   /** The tensor whose row-major copy this is. A copy does not keep it. @internal */
   copiedFrom: WeakRef<Tensor> | undefined
+  /** Whether all elements are known to be 1, as those of the gradient from which a backward pass begins. @internal */
+  allOnes = false
   #requiresGrad = false
   #grad: Tensor | undefined
   /** The values of the last read, with the count of the version then. Only few values are kept, for `toString`. */

@@ -1,6 +1,11 @@
 import { shapesOf } from '../fill.ts'
 import type { Fill, KernelCase } from '../spec.ts'
-import { type CrossEntropyBackwardProblem, type CrossEntropyProblem, NAN_BITS } from './crossEntropy.ts'
+import {
+  type CrossEntropyBackwardProblem,
+  type CrossEntropyGradientProblem,
+  type CrossEntropyProblem,
+  NAN_BITS,
+} from './crossEntropy.ts'
 
 const SHAPES = shapesOf<[rows: number, classes: number]>(
   '1x1 7x1 31x7 33x10 600x31 1025x4 129x33 9x100 5x129 3x257 7x1025 2x1028 1x5000',
@@ -94,3 +99,13 @@ export const crossEntropyBackwardCases: readonly KernelCase<CrossEntropyBackward
   ...OPTIONS.map(([rows, classes, options]) => withOptions(backward(rows, classes, 1), options)),
   { ...backward(4096, 1000, 4096), name: 'bench [4096, 1000]', bench: true },
 ]
+
+/** The case of the losses, with the gradient of `scale` for each. */
+function withGradient(kase: KernelCase<CrossEntropyProblem>, scale: number): KernelCase<CrossEntropyGradientProblem> {
+  const { statistics: _, ...sizes } = kase.sizes
+  return { ...kase, problem: { ...kase.problem, scale }, sizes: { ...sizes, dlogits: sizes.logits! } }
+}
+
+export const crossEntropyGradientCases: readonly KernelCase<CrossEntropyGradientProblem>[] = crossEntropyCases.map((kase, i) =>
+  withGradient(kase, i % 2 === 0 ? 1 : 1 / kase.problem.rows),
+)

@@ -15,6 +15,9 @@ import backwardDirect from './backwardDirect.wgsl'
 import backwardElements from './backwardElements.wgsl'
 import countedSource from './counted.wgsl'
 import direct from './direct.wgsl'
+import gradientDirect from './gradientDirect.wgsl'
+import gradientSubgroup from './gradientSubgroup.wgsl'
+import gradientWorkgroup from './gradientWorkgroup.wgsl'
 import subgroup from './subgroup.wgsl'
 import workgroup from './workgroup.wgsl'
 
@@ -131,6 +134,47 @@ export const crossEntropyBackward: KernelSpec<CrossEntropyBackwardProblem> = {
   choose: (device, { rows }) => (device.software && rows >= 4 ? 'direct' : 'elements'),
   flops: ({ rows, classes }) => 4 * rows * classes,
   bytes: ({ rows, classes }) => 4 * (2 * rows * classes + 4 * rows),
+}
+
+/** `scale` is the gradient of every row's loss. */
+export interface CrossEntropyGradientProblem extends CrossEntropyProblem {
+  scale: number
+}
+
+/**
+ * losses [rows] as `crossEntropy` computes them, and dlogits [rows, classes] = (softmax(logits) - onehot(label)) * scale, in one pass. Where
+ * the gradient of the losses is known before they are, no launch of `crossEntropyBackward` must follow.
+ */
+export const crossEntropyGradient: KernelSpec<CrossEntropyGradientProblem> = {
+  name: 'crossEntropyGradient',
+  bindings: [...reads('f32', 'logits'), ...reads('i32', 'labels'), ...writes('f32', 'losses', 'dlogits')],
+  params: [
+    branchStrides(4),
+    ...scalars('u32', 'rows', 'classes', 'nan', 'labelRows'),
+    ...scalars('f32', 'scale'),
+    ...optionParams,
+  ],
+  variants: [
+    {
+      name: 'direct',
+      source: gradientDirect,
+      constants: (problem) => ({
+        ...threadPerRow(problem),
+        ...elementSums(problem.classes / rowVector(problem.classes).ROW_VEC),
+        ...lanes(problem),
+        ...options(problem),
+      }),
+      grid: threadGrid,
+    },
+    ...groupVariants<CrossEntropyGradientProblem>(
+      { workgroup: gradientWorkgroup, subgroup: gradientSubgroup },
+      (problem) => ({ ...groupConstants(problem.classes, rowVector(problem.classes)), ...lanes(problem), ...options(problem) }),
+      ({ rows }) => grid1d(rows),
+    ),
+  ],
+  choose: (device, { rows, classes }) => chooseForLines(device, rows, classes),
+  flops: ({ rows, classes }) => 8 * rows * classes,
+  bytes: ({ rows, classes }) => 4 * (2 * rows * classes + 2 * rows),
 }
 
 /** counted [rows]: 1 where the label is not `ignored`, else 0. */

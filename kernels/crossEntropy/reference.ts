@@ -1,5 +1,5 @@
 import type { Arrays } from '../spec.ts'
-import type { CrossEntropyBackwardProblem, CrossEntropyProblem } from './crossEntropy.ts'
+import type { CrossEntropyBackwardProblem, CrossEntropyGradientProblem, CrossEntropyProblem } from './crossEntropy.ts'
 
 /** The losses, and each row's largest logit and sum of exp(logit - largest), in float64. */
 export function crossEntropyReference(problem: CrossEntropyProblem, arrays: Arrays): Arrays {
@@ -37,6 +37,19 @@ export function crossEntropyBackwardReference(problem: CrossEntropyBackwardProbl
     }
   }
   return { dlogits: dlogits! }
+}
+
+/** The losses and the gradient of the logits, where that of each loss is `scale`, in float64. */
+export function crossEntropyGradientReference(problem: CrossEntropyGradientProblem, arrays: Arrays): Arrays {
+  const { rows } = problem
+  const { losses, statistics } = crossEntropyReference(problem, { ...arrays, statistics: new Float64Array(2 * rows) })
+  const backward = { ...problem, gradientRows: rows }
+  const { dlogits } = crossEntropyBackwardReference(backward, {
+    ...arrays,
+    statistics: statistics!,
+    gradient: Float64Array.of(1),
+  })
+  return { losses: losses!, dlogits: dlogits! }
 }
 
 export function countedRowsReference(

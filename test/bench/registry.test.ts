@@ -118,7 +118,7 @@ function mustSuggest(name: string, wanted: string): void {
 }
 
 /** Subcommands of `paraformer bench`, and theirs. */
-const COMMANDS = ['streams', 'schemes', 'images', 'isa', 'byHand', 'fleet', 'branches', 'messages']
+const COMMANDS = ['streams', 'schemes', 'images', 'isa', 'byHand', 'fleet', 'branches', 'link', 'messages', 'simulate']
 
 test('names that the documents ask for can be timed', () => {
   const known = new Set<string>([...GROUPS, ...targets.map(({ name }) => name), ...COMMANDS])

@@ -2,21 +2,19 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connectFleet } from '../../train/fleet/connect.ts'
 import { credentialsOf, type Role, type RunningServer, startServer, writeServerFolder } from '../../train/fleet/server.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
-import { note } from '../harness/suite.ts'
 
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
 
-/** Whether nats-server is there; otherwise says how to install it. */
+/** Sees that nats-server is there. @throws Error that fails the file, where it is not */
 export function hasServer(): boolean {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/local/bin']
-  const there = folders.some((folder) => existsSync(join(folder, 'nats-server')))
-  if (!there) note('no fleet can be tested without nats-server: apt-get install nats-server')
-  return there
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/bin']
+  if (folders.some((folder) => existsSync(join(folder, 'nats-server')))) return true
+  throw new Error('no fleet can be tested without nats-server: apt-get install nats-server')
 }
 
 /** Finds a free port. */
@@ -158,23 +156,31 @@ export class TestFleet {
   readonly folder: string
   readonly port: number
   readonly workers: TestWorker[] = []
+  readonly #names: string[]
+  readonly #config: string
   #server: RunningServer
-  #config: string
 
   static async begin(folder: string, roles: readonly Role[]): Promise<TestFleet> {
     const port = await freePort()
     const config = await writeServerFolder({ folder, host: '127.0.0.1', port, roles })
     const server = await startServer(config, join(folder, 'server.log'), { host: '127.0.0.1', port })
-    const fleet = new TestFleet(folder, port, server, config)
+    const names = roles.filter((role) => role.class !== undefined).map(({ name }) => name)
+    const fleet = new TestFleet(folder, port, server, config, names)
     await (await fleet.open()).close()
     return fleet
   }
 
-  private constructor(folder: string, port: number, server: RunningServer, config: string) {
+  private constructor(folder: string, port: number, server: RunningServer, config: string, names: string[]) {
+    this.#names = names
     this.folder = folder
     this.port = port
     this.#server = server
     this.#config = config
+  }
+
+  /** Names of the workers that the server knows. */
+  get names(): string[] {
+    return this.#names
   }
 
   get url(): string {

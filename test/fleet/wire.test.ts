@@ -11,6 +11,8 @@ const { test, run } = suite('messages between machines')
 const floats = (length: number, of = (i: number) => Math.sin(i) * 10 ** ((i % 60) - 30)) =>
   Float32Array.from({ length }, (_, i) => of(i))
 
+const bitsOf = ({ buffer }: Float32Array) => [...new Uint32Array(buffer)]
+
 test('values come back as they were', () => {
   const message = {
     id: 3,
@@ -25,13 +27,19 @@ test('values come back as they were', () => {
   assert.ok(Object.is(found.numbers[1], 0), 'JSON has no negative zero')
 })
 
-test('float16 rounds to nearest and leaves states alone', () => {
+test('float16 rounds to nearest, small numbers beside smaller ones too', () => {
   const values = floats(1000, (i) => Math.sin(i) * 2 ** ((i % 30) - 15))
-  const found = unpack(pack({ values }, { halves: true })) as { values: Float32Array }
-  for (const [i, value] of values.entries()) {
-    const error = Math.abs(found.values[i]! - value)
-    assert.ok(error <= Math.max(Math.abs(value) * 2 ** -11, 2 ** -25), `${value} became ${found.values[i]}`)
+  for (const scale of [1, 2 ** -60, 2 ** 60]) {
+    const scaled = values.map((value) => value * scale)
+    const found = unpack(pack({ scaled }, { halves: true })) as { scaled: Float32Array }
+    for (const [i, value] of scaled.entries()) {
+      const error = Math.abs(found.scaled[i]! - value)
+      assert.ok(error <= Math.max(Math.abs(value) * 2 ** -11, scale * 2 ** -25), `${value} became ${found.scaled[i]}`)
+    }
   }
+  const odd = Float32Array.of(Number.NaN, 1, Number.NEGATIVE_INFINITY, 2 ** -20, -0)
+  for (const special of [odd, new Float32Array(3), Float32Array.of(2 ** -149, 0), Float32Array.of(2 ** 127)])
+    assert.equal(bitsOf((unpack(pack({ special }, { halves: true })) as { special: Float32Array }).special), bitsOf(special))
   assert.is(pack({ values }, { halves: true }).length < 0.6 * pack({ values }).length, true)
 })
 
@@ -114,6 +122,8 @@ test('a damaged message is refused in one line', () => {
     '{"$array":"constructor","at":0,"length":1}',
     '{"$array":"Float32Array","at":-4,"length":1}',
     '{"$array":"Float32Array","at":0,"length":1.5}',
+    '{"$halves":0,"length":0,"exponent":1e9}',
+    '{"$halves":0,"length":0}',
     '{"$planes":0,"palettes":0,"planes":0,"width":1,"length":4}',
     '{"$planes":0,"palettes":0,"planes":1e9,"width":1,"length":4}',
     '{"$map":3}',
@@ -136,7 +146,7 @@ test('requests of a wrong kind, shape or order are refused', () => {
   const state = { parameters: new Map([['a', entry]]), m: new Map(), v: new Map(), steps: {} }
   const open = { index: 1, config, own: [1], stem: new Map([['b', entry]]), branches: state }
   const spec = (more: object) => ({ id: 0, open: { ...open, ...more } })
-  assert.is((checkRequest(spec({}), true) as { id: number }).id, 0)
+  assert.is((checkRequest(spec({}), undefined) as { id: number }).id, 0)
   const wrong: [unknown, boolean][] = [
     [spec({ own: [2] }), true],
     [spec({ own: [] }), true],
@@ -158,7 +168,7 @@ test('requests of a wrong kind, shape or order are refused', () => {
   ]
   for (const [message, first] of wrong)
     assert.throws(
-      () => checkRequest(message, first),
+      () => checkRequest(message, first ? undefined : 'open'),
       (error: Error) => error instanceof UserError,
       JSON.stringify(message),
     )

@@ -54,6 +54,22 @@ test('arrays of them', () => {
   })
 })
 
+test('arrays are converted as single numbers are, beside every boundary and for whatever list', () => {
+  const edges = finite.flatMap((value, i) => (i === 0 ? [] : [value, (value + finite[i - 1]!) / 2, value * (1 + 2 ** -20)]))
+  const special = [0, -0, Number.NaN, Number.POSITIVE_INFINITY, 65519.99, 65520, 1e30, 2 ** -25 * 1.001, 1e-40, 2 ** -149]
+  const values = [...edges, ...special].flatMap((value) => [value, -value])
+  for (const list of [values, Float32Array.from(values), Float64Array.from(values)]) {
+    const found = toHalves(list)
+    values.forEach((value, i) => {
+      if (found[i] !== toHalf(value)) throw new Error(`${value} -> ${found[i]}, not ${toHalf(value)}`)
+    })
+  }
+  const all = fromHalves(Uint16Array.from({ length: 2 ** 16 }, (_, half) => half))
+  all.forEach((value, half) => {
+    if (!Object.is(value, fromHalf(half))) throw new Error(`${half} -> ${value}`)
+  })
+})
+
 test('f16 is enabled first in the text, once, and only where a declaration becomes f16', () => {
   const source = '// A kernel.\nalias Scalar = f32;\nconst N: u32 = 1u;\n'
   if (specialize(source, { Scalar: 'f32', N: 16 }).includes('enable')) throw new Error('enabled without need')

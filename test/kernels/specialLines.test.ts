@@ -89,6 +89,14 @@ for (const classes of [7, 8, 300]) {
   const inputs = { logits, labels }
   // For a row with NaN the saved statistics may have any maximum.
   check({ kernel: 'crossEntropy', name, problem: shape, inputs, outputs, free: ['statistics'], tolerance: 1e-5 })
+  check({
+    kernel: 'crossEntropyGradient',
+    name,
+    problem: { ...shape, scale: 0.5 },
+    inputs,
+    outputs: { losses: rows.length, dlogits: logits.length },
+    tolerance: 1e-5,
+  })
   const statistics = rows.flatMap((row) => {
     const largest = Math.max(-HIGHEST, ...row.filter((value) => !Number.isNaN(value)))
     const sum = row.reduce((total, value) => total + Math.exp(value - largest), 0)

@@ -1,9 +1,10 @@
 import { backward } from '../../engine/autograd/backward.ts'
 import { requestDevice } from '../../engine/device/defaultDevice.ts'
 import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
-import { crossEntropy } from '../../engine/ops/crossEntropy.ts'
-import { mean } from '../../engine/ops/reduce.ts'
+import { type CrossEntropyOptions, crossEntropies, crossEntropy } from '../../engine/ops/crossEntropy.ts'
+import { mean, sum } from '../../engine/ops/reduce.ts'
 import { broadcastTo, reshape } from '../../engine/ops/shape.ts'
+import { slice } from '../../engine/ops/slice.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
@@ -103,6 +104,81 @@ for (const ignoreIndex of [undefined, 3]) {
   })
 }
 
+for (const options of [{}, { reduction: 'sum' }, { labelSmoothing: 0.2 }] as CrossEntropyOptions[]) {
+  test(`the gradient at a cotangent of 1, which needs no dispatch of its own, ${JSON.stringify(options)}`, async () => {
+    const [rows, classes] = [33, 12]
+    const [x, labels] = [normals(rows * classes, 8), tensor(labelsFor(rows, classes))]
+    const gradientOf = async (apply: (logits: Tensor) => void) => {
+      const logits = leaf(x, [rows, classes])
+      apply(logits)
+      return logits.grad!.data()
+    }
+    const expected = await gradientOf((logits) => {
+      const losses = crossEntropy(logits, labels, { ...options, reduction: 'none' })
+      backward(losses, tensor(new Float32Array(rows).fill(options.reduction === 'sum' ? 1 : 1 / rows)))
+    })
+    for (const cotangent of [undefined, tensor([1], { shape: [] })]) {
+      const found = await gradientOf((logits) => backward(crossEntropy(logits, labels, options), cotangent))
+      assertClose(found, expected, 1e-6, `with ${cotangent ? 'a given' : 'no'} cotangent`)
+    }
+    // The gradient of the first total is no part of that of the second.
+    const two = await gradientOf((logits) => {
+      for (let i = 0; i < 2; i++) backward(crossEntropy(logits, labels, options))
+    })
+    assertClose(
+      two,
+      Array.from(expected, (value) => 2 * value),
+      1e-6,
+      'twice',
+    )
+  })
+}
+
+test('logits that lie behind others in their memory', async () => {
+  const x = normals(3 * 8 * 16, 8)
+  const labels = labelsFor(8, 16)
+  const all = leaf(x, [3, 8, 16])
+  const part = slice(all, [[1, 2]])
+  backward(crossEntropy(reshape(part, [8, 16]), tensor(labels)))
+  const alone = leaf(x.subarray(128, 256), [8, 16])
+  backward(crossEntropy(alone, tensor(labels)))
+  const found = await all.grad!.data()
+  const expected = [...new Float32Array(128), ...(await alone.grad!.data()), ...new Float32Array(128)]
+  if (`${[...found]}` !== `${expected}`) throw new Error(`${found} instead of ${expected}`)
+})
+
+for (const [m, rows, classes] of [
+  [1, 1, 2],
+  [3, 7, 5],
+  [4, 33, 8],
+] as const) {
+  test(`the mean of each of ${m} sets of ${rows} rows, ${classes} classes`, async () => {
+    const x = normals(m * rows * classes, 8)
+    const labels = labelsFor(rows, classes)
+    const weights = normals(m, 9)
+    const sets = Array.from({ length: m }, (_, k) => x.subarray(k * rows * classes, (k + 1) * rows * classes))
+    const each = sets.map((set) => expected(set, [rows, classes], labels, 'mean'))
+    const seed = normals(1, 6)[0]!
+    for (const cotangent of [undefined, weights]) {
+      const logits = leaf(x, [m, rows, classes])
+      const losses = crossEntropies(logits, tensor(labels))
+      if (cotangent) backward(losses, tensor(cotangent))
+      else backward(sum(losses))
+      assertClose(
+        await losses.data(),
+        each.flatMap(({ output }) => Array.from(output)),
+        1e-6,
+        'losses',
+      )
+      // The gradients of `expected` are those at its own cotangent.
+      const gradients = each.flatMap(({ gradients: [dlogits] }, k) =>
+        Array.from(dlogits!, (value) => (value / seed) * (cotangent?.[k] ?? 1)),
+      )
+      assertClose(await logits.grad!.data(), gradients, 1e-5, 'gradients')
+    }
+  })
+}
+
 for (const kase of ['mean', 'large']) {
   test(`crossEntropy.${kase} as PyTorch`, async () => {
     const stored = (key: string) => golden.get(`crossEntropy.${kase}.${key}`)!
@@ -147,6 +223,7 @@ test('refuses what it cannot take', () => {
   assertShapeError(() => crossEntropy(tensor(1), tensor(Int32Array.of(1))), 'float32 []')
   assertShapeError(() => crossEntropy(tensor(Int32Array.of(1, 2)), tensor(Int32Array.of(1))), 'int32 [2]')
   const product = { reduction: 'product' as 'mean' }
+  assertShapeError(() => crossEntropies(logits, tensor(Int32Array.of(1, 2))), 'takes logits float32 [m, ..., C]')
   assertShapeError(() => crossEntropy(logits, tensor(Int32Array.of(1, 2)), product), 'reduction "product"')
 })
 test('ends', () => device.destroy())

@@ -1,6 +1,7 @@
 import {
   autocast,
   bceWithLogits,
+  crossEntropies,
   crossEntropy,
   type KlDivOptions,
   klDiv,
@@ -126,6 +127,8 @@ test('second derivatives', async () => {
       const op = (x: Tensor) => crossEntropy(x, labels, { ...options, reduction }).exp()
       await checkSecondDerivatives(`crossEntropy ${reduction}`, op, [sample([4, 4], 1)])
     }
+    const classes = tensor(Int32Array.of(3, 1))
+    await checkSecondDerivatives('crossEntropies', (x: Tensor) => crossEntropies(x, classes).exp(), [sample([3, 2, 4], 1)])
   }
 })
 

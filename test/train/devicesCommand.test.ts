@@ -268,6 +268,22 @@ test('a loss that is not finite stops the run and names the device or the pass',
   }
 })
 
+test('a ViT is copied to all devices, and goes on with the same bits', async () => {
+  const [whole, broken] = [join(work, 'vit'), join(work, 'vit-broken')]
+  const args = ['--architecture', 'vit', '--depth', '2', '--mode', 'devices', '--devices', '3', '--in-process']
+  const sizes = settings.filter((flag, i) => flag !== '--branches' && settings[i - 1] !== '--branches')
+  const run = (folder: string, ...more: string[]) => runHere(['train', ...sizes, ...args, '--out', folder, ...more])
+  const straight = await run(whole)
+  if (straight.code !== 0) throw new Error(straight.stderr)
+  if (!/each of 3 devices has a copy of the model and a slice of every mini-batch/.test(straight.stderr))
+    throw new Error(straight.stderr)
+  const first = await run(broken, '--max-steps', '4')
+  if (first.code !== 0) throw new Error(first.stderr)
+  const second = await runHere(['train', '--resume', broken, '--max-steps', '10', '--devices', '3', '--in-process'])
+  if (second.code !== 0) throw new Error(second.stderr)
+  assertSameBits(broken, whole)
+})
+
 test('flags that make no sense are refused in one line', async () => {
   const checkpoint = ['--checkpoint', join(work, 'one', 'model.safetensors')]
   await expectUserError(train(join(work, 'no'), '--devices', '2'), /--devices goes with --mode devices/)
@@ -284,9 +300,11 @@ test('flags that make no sense are refused in one line', async () => {
   await expectUserError(['eval', ...checkpoint, ...many], /3 branches cannot be spread over 4 devices; use at most 3/)
   await expectUserError(train(join(work, 'no'), ...many), /3 branches cannot be spread over 4 devices; use at most 3/)
   await expectUserError(
-    train(join(work, 'no'), '--architecture', 'vit', '--mode', 'devices'),
-    /a vit has no branches to spread/,
+    train(join(work, 'no'), '--mode', 'devices', '--data', 'device'),
+    /--data device: in --mode devices the host makes the batches; use --data host or another mode/,
   )
+  const vit = join(work, 'vit', 'model.safetensors')
+  await expectUserError(['eval', '--checkpoint', vit, '--mode', 'devices'], /a vit has no branches to spread/)
 })
 
 test('ends', () => rmSync(work, { recursive: true }))

@@ -66,9 +66,9 @@ test('it can be fine-tuned at another image size', async () => {
 test('bad input: one line each', async () => {
   const train = (...more: string[]) => ['train', ...SMALL, '--out', join(work, 'no'), ...more]
   await expectUserError(train('--scheme', 'paper'), /train an ensemble with --scheme independent or joint/)
-  await expectUserError(train('--mode', 'devices'), /an ensemble has no branches to spread/)
   await expectUserError(train('--coalesce', '3'), /--coalesce 3 is more than the 2 members/)
   const of = ['--checkpoint', join(folder, 'model.safetensors')]
+  await expectUserError(['eval', ...of, '--mode', 'devices'], /an ensemble has no branches to spread/)
   await expectUserError(['compress', ...of], /is of an ensemble, which has no branches to leave out/)
   await expectUserError(['expand', ...of], /is of an ensemble, which has no branches to append/)
 })

@@ -1,6 +1,7 @@
 // The tests of the page share the server, the browser, and ways to use the page.
 import { execFile, spawn } from 'node:child_process'
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -153,6 +154,18 @@ export async function ready(page) {
 export async function give(page, selector, files) {
   await page.waitForSelector(`${selector}:not(:disabled)`, { state: 'attached' })
   await page.setInputFiles(selector, files)
+}
+
+/** Asks axe-core for what excludes somebody, and that nothing is wider than the page, which must have been opened with `bypassCSP`. */
+export async function forEveryone(page, title) {
+  const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+  await page.evaluate(axe)
+  const { violations } = await page.evaluate(() => globalThis.axe.run())
+  const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
+  const lines = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+  assert.equal(lines, [], `${title}: what axe-core finds`)
+  const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
+  assert.is(overflow, 0, `${title}: pixels that are too wide`)
 }
 
 /** Ends the run, whatever is lost. */

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { gzipSync } from 'node:zlib'
 import * as assert from 'uvu/assert'
-import { browser, fill, SMALL, status, test, visit } from './harness.mjs'
+import { browser, fill, forEveryone, SMALL, status, test, visit } from './harness.mjs'
 
 /** Bytes of the files of the first load, data apart. */
 const MOST_BYTES = 500_000
@@ -71,14 +69,11 @@ function mainThreadTasks(events) {
   return most.map(({ tdur, dur }) => ({ own: tdur / 1000, clock: dur / 1000 }))
 }
 
-const axe = () => readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
-
 for (const colorScheme of ['light', 'dark'])
   for (const width of [390, 1280, 1920])
     test(`every tab is for everyone and fits: ${colorScheme}, ${width} wide`, async () => {
       // The policy of the page lets no script in but its own.
       const { page, close } = await visit({ colorScheme, viewport: { width, height: 900 }, bypassCSP: true })
-      await page.evaluate(axe())
       await fill(page, SMALL)
       await page.click('#start')
       await status(page, /^Finished/)
@@ -93,12 +88,7 @@ for (const colorScheme of ['light', 'dark'])
           await page.click('#bench-start')
           await page.waitForSelector('#bench-table table')
         }
-        const { violations } = await page.evaluate(() => globalThis.axe.run())
-        const serious = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact))
-        const lines = serious.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
-        assert.equal(lines, [], `${tab}: what axe-core finds`)
-        const overflow = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth)
-        assert.is(overflow, 0, `${tab}: pixels that are too wide`)
+        await forEveryone(page, tab)
       }
       await close()
     })

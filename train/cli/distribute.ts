@@ -1,10 +1,11 @@
 import { type Command, Option } from 'commander'
 import { type DeviceRequest, UserError } from '../../engine/index.ts'
 import type { ModelConfig } from '../../model/index.ts'
-import type { BranchDevices } from '../devices/branchDevices.ts'
 import { checkDistribution, type ElsewhereDevice, MAX_DEVICES } from '../devices/distribute.ts'
+import { ReplicaDevices } from '../devices/replicaDevices.ts'
 import { BranchHosts } from '../fleet/branches/asker.ts'
 import { checkName } from '../fleet/names.ts'
+import type { SeveralDevices } from '../run/trainerParts.ts'
 import { addFleetOptions, type FleetFlags, openFleet } from './fleetOptions.ts'
 import { say } from './printable.ts'
 
@@ -37,20 +38,25 @@ export function addDistributeFlags(command: Command): Command {
   return addFleetOptions(command, 'server of the hosts that --devices names, such as nats://localhost:4222')
     .option(
       '--devices <n or names>',
-      `with --mode devices: on how many devices of the adapter branches live (default: ${DEFAULT_DEVICES}), or names of adapters, a,b,c; here is that of --adapter, and after the first, fleet or fleet:NAME is a host of --fleet`,
+      `with --mode devices: on how many devices of the adapter branches live, or copies of a model without branches (default: ${DEFAULT_DEVICES}), or names of adapters, a,b,c; here is that of --adapter, and after the first, fleet or fleet:NAME is a host of --fleet`,
     )
     .option('--in-process', 'with --mode devices: all devices in this process, instead of a process for each but the first')
     .addOption(
-      new Option('--floats <name>', 'numbers on the way to hosts of a fleet: f32, or f16, half the bytes')
+      new Option('--floats <name>', 'numbers on the way to hosts of a fleet: f32, or f16, half the bytes of rows and gradients')
         .choices(['f32', 'f16'])
         .default('f32'),
     )
 }
 
-/** Returns the devices that flags ask for. @throws UserError for flags that contradict each other or do not fit the model */
-export function placementOf(mode: string, flags: DistributeFlags, config: ModelConfig): Placement {
+/**
+ * Returns the devices that flags ask for.
+ * @param trains whether the model is to be trained: then one without branches is copied to all devices
+ * @throws UserError for flags that contradict each other or do not fit the model
+ */
+export function placementOf(mode: string, flags: DistributeFlags, config: ModelConfig, trains = false): Placement {
   const placement = parse(mode, flags)
-  if (mode === 'devices') checkDistribution(config, placement.others.length + 1)
+  const copied = trains && config.architecture !== 'paraformer'
+  if (mode === 'devices' && !copied) checkDistribution(config, placement.others.length + 1)
   return placement
 }
 
@@ -115,8 +121,13 @@ export async function openPlaces({ others, inProcess }: Omit<Placement, 'first'>
   }
 }
 
-/** Describes in one line where branches live. */
-export function distributionLine({ workers, model }: BranchDevices): string {
+/** Describes in one line where branches live, or copies of the model. */
+export function distributionLine(several: SeveralDevices): string {
+  if (several instanceof ReplicaDevices) {
+    const names = ['this one', ...several.workers.map(({ name }) => name)]
+    return `each of ${names.length} devices has a copy of the model and a slice of every mini-batch: ${names.join('; ')}`
+  }
+  const { workers, model } = several
   const here = Object.keys(model.branches).map(Number)
   const places = [['this one', here] as const, ...workers.map(({ name, own }) => [name, own] as const)]
   const words = places.map(([name, own]) => `${own.map((i) => i + 1).join(', ')} on ${name}`)

@@ -14,6 +14,7 @@ import { writeSettings } from '../run/settingsFile.ts'
 import { type Sources, sourcesOf } from '../run/sources.ts'
 import { StepTimes } from '../run/stepTimes.ts'
 import type { Trainer } from '../run/trainer.ts'
+import { severalDevices } from '../run/trainerParts.ts'
 import type { Interrupt } from './interrupt.ts'
 import { say } from './printable.ts'
 import { Progress } from './progress.ts'
@@ -81,9 +82,9 @@ export class Session {
    */
   async train(trainer: Trainer): Promise<void> {
     const { interrupt, data, held, json } = this.#parts
-    const { distributed } = trainer.parts
+    const several = severalDevices(trainer.parts)
     interrupt.says = 'saving; once more ends at once'
-    const cancel = interrupt.onAsked(() => distributed?.hurry())
+    const cancel = interrupt.onAsked(() => several?.hurry())
     let finished = false
     try {
       finished = await this.#run(trainer)
@@ -128,8 +129,8 @@ export class Session {
   async #traceOf(trainer: Trainer): Promise<Trace | undefined> {
     const { trace: path } = this.#parts
     if (path === undefined || (await this.#trace?.isWritten())) return this.#trace
-    const { distributed, device } = trainer.parts
-    this.#trace = await Trace.open(distributed ?? device, path, { first: trainer.position.step, end: trainer.totalSteps })
+    const on = severalDevices(trainer.parts) ?? trainer.parts.device
+    this.#trace = await Trace.open(on, path, { first: trainer.position.step, end: trainer.totalSteps })
     return this.#trace
   }
 

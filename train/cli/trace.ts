@@ -1,12 +1,12 @@
 import { chromeTrace, type Device, files, type TracedDevice, Tracing } from '../../engine/index.ts'
-import type { BranchDevices } from '../devices/branchDevices.ts'
+import type { SeveralDevices } from '../run/trainerParts.ts'
 
 /** Number of mini-batches that are traced, few enough for a viewer. */
 const TRACED = 5
 /** Number of mini-batches before the traced ones, in which kernels are compiled. */
 const BEFORE = 3
 
-/** The trace of one device, with the methods of `BranchDevices`. */
+/** The trace of one device, with the methods of `SeveralDevices`. */
 class DeviceTrace {
   readonly #device: Device
   #tracing: Tracing | undefined
@@ -26,7 +26,7 @@ class DeviceTrace {
 
 /** Times the dispatches of a few mini-batches of a run on all its devices, and writes them as soon as they are done. */
 export class Trace {
-  readonly #traced: Pick<BranchDevices, 'startTrace' | 'endTrace'>
+  readonly #traced: Pick<SeveralDevices, 'startTrace' | 'endTrace'>
   readonly #path: string
   readonly #from: number
   readonly #to: number
@@ -38,7 +38,7 @@ export class Trace {
    * @param run the run's first mini-batch and exclusive end; of a short run the last mini-batches are traced
    * @throws UserError when a device has no timestamp queries
    */
-  static async open(on: Device | BranchDevices, path: string, run: { first: number; end: number }): Promise<Trace> {
+  static async open(on: Device | SeveralDevices, path: string, run: { first: number; end: number }): Promise<Trace> {
     const trace = new Trace(on, path, run)
     // This shows before the run whether all devices have timestamp queries.
     await trace.#traced.startTrace()
@@ -46,7 +46,7 @@ export class Trace {
     return trace
   }
 
-  private constructor(on: Device | BranchDevices, path: string, { first, end }: { first: number; end: number }) {
+  private constructor(on: Device | SeveralDevices, path: string, { first, end }: { first: number; end: number }) {
     this.#traced = 'endTrace' in on ? on : new DeviceTrace(on)
     this.#path = path
     this.#from = Math.max(first, Math.min(first + BEFORE, end - TRACED))

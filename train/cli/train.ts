@@ -9,6 +9,7 @@ import type { Mode } from '../../model/index.ts'
 import { PRESETS } from '../presets.ts'
 import { readCheckpoint, readRun, type SavedRun } from '../run/checkpoint.ts'
 import { openData } from '../run/data.ts'
+import { hostLine } from '../run/deviceImages.ts'
 import { existingRunFolder, newRunFolder } from '../run/folder.ts'
 import { checkInitial, settingsLike } from '../run/initFrom.ts'
 import type { RunData } from '../run/loaders.ts'
@@ -18,6 +19,7 @@ import { trainWithRestarts } from '../run/restarts.ts'
 import { checkAgreement } from '../run/settingsFile.ts'
 import { configOf, startTrainer } from '../run/start.ts'
 import type { Trainer } from '../run/trainer.ts'
+import { severalDevices } from '../run/trainerParts.ts'
 import { flagOf, MAX_COUNT, RESUMABLE } from '../settings.ts'
 import { mergeSettings, readConfigFile } from './configFile.ts'
 import { decoding } from './decoding.ts'
@@ -121,7 +123,7 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
     if (from) await checkAgreement(held!.folder.settings, from, data.dataset)
     const config = configOf(settings, data, from)
     if (initial) checkInitial(initial, config)
-    const { first, ...others } = placementOf(settings.mode, flags, config)
+    const { first, ...others } = placementOf(settings.mode, flags, config, true)
     places = await openPlaces(others, flags)
     const { devices } = places
     if (flags.trace !== undefined) await files.checkWritable(flags.trace)
@@ -140,7 +142,10 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       const options = { saveEvery: flags.saveEvery, eager: flags.eager ?? false, chooseVariants, devices, onMode, initial }
       // A restarted trainer keeps the mode that was found to be fastest.
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
-      if (trainer.parts.distributed) say(distributionLine(trainer.parts.distributed))
+      const several = severalDevices(trainer.parts)
+      if (several) say(distributionLine(several))
+      const line = hostLine(trainer.parts)
+      if (line !== undefined) say(line)
       return trainer
     }
     await trainWithRestarts({

@@ -10,22 +10,9 @@ import type { BranchWorker } from './branchWorker.ts'
 import { checkBatch, checkImages, checkSteps } from './checkBatch.ts'
 import { FailureRace } from './failureRace.ts'
 import type { LocalBranches } from './localBranches.ts'
-import { type Findings, type LoadedImages, type MicroBatchValues, type Pass, Passes } from './passes.ts'
+import { type LoadedImages, type MicroBatchValues, type Pass, Passes } from './passes.ts'
+import { added, type Findings, isBad, joined, type StepValues } from './stepValues.ts'
 import type { Traffic } from './traffic.ts'
-
-/** The values of an optimizer step on the host. */
-export interface StepValues {
-  /** [1] or [m], mean over the batch, before the step. */
-  losses: number[]
-  /** Predicted classes [1 or m, B], before the step. */
-  predicted: ArrayLike<number>
-  /** Global norm of the gradient, before clipping. */
-  norm: number
-  /** Loss scale of the next step, in mixed precision. */
-  lossScale?: number | undefined
-  /** The first intermediate value that is not finite, in words. */
-  nonFinite?: string | undefined
-}
 
 /**
  * A ParaFormer whose branches live on several devices: stem and head on device 0, branch i on device i mod n, optimizer state
@@ -263,24 +250,4 @@ function attempt<T>(fn: () => T): { value: T } | { error: unknown } {
   } catch (error) {
     return { error }
   }
-}
-
-/** Adds up the losses of the micro-batches. */
-function added(values: readonly MicroBatchValues[]): number[] {
-  return Array.from(values[0]!.losses, (_, k) => values.reduce((sum, { losses }) => sum + losses[k]!, 0))
-}
-
-/** Joins the predicted classes of the micro-batches, [1 or m, B]. */
-function joined(values: readonly MicroBatchValues[], microBatches: readonly LabelledImages[]): number[] {
-  const prefixes = values[0]!.losses.length
-  return Array.from({ length: prefixes }, (_, k) =>
-    values.flatMap(({ predicted }, i) => {
-      const B = microBatches[i]!.labels.length
-      return Array.from({ length: B }, (_, b) => predicted[k * B + b]!)
-    }),
-  ).flat()
-}
-
-function isBad([, values]: Findings[number]): boolean {
-  return !Array.prototype.every.call(values, Number.isFinite)
 }

@@ -11,14 +11,19 @@ import type { BranchWorker } from './branchWorker.ts'
 import type { Pulse } from './heartbeat.ts'
 import { LocalBranches, type RunOptions } from './localBranches.ts'
 import { type BranchWorkerSpec, LocalBranchWorker } from './localBranchWorker.ts'
+import type { ReplicaSpec } from './localReplica.ts'
 import { RemoteBranchWorker } from './remoteBranchWorker.ts'
+import type { ReplicaWorker } from './replicaWorker.ts'
 
 /** The largest number of devices; more are surely a mistake. */
 export const MAX_DEVICES = 64
 
-/** A device of another machine, which opens a worker there. */
+/** A device of another machine, which opens a worker or a replica there. */
 export interface ElsewhereDevice {
+  /** @internal */
   open(spec: BranchWorkerSpec): Promise<BranchWorker>
+  /** @internal */
+  openReplica(spec: ReplicaSpec): Promise<ReplicaWorker>
 }
 
 export interface DistributeOptions extends RunOptions {
@@ -41,7 +46,8 @@ const OPTIONS: OptionNames<DistributeOptions> = {
   pulse: true,
 }
 
-function isElsewhere(other: DeviceRequest | ElsewhereDevice): other is ElsewhereDevice {
+/** Whether a place is on another machine. */
+export function isElsewhere(other: DeviceRequest | ElsewhereDevice): other is ElsewhereDevice {
   return typeof (other as Partial<ElsewhereDevice> | undefined)?.open === 'function'
 }
 
@@ -89,7 +95,7 @@ export async function distributeBranches(model: Model, options: DistributeOption
     const shared = { request, config, stem, adamW, precision, recomputes, coalesces, how, tuned }
     const spec: BranchWorkerSpec = { ...shared, index, own, branches: part }
     if (isElsewhere(other)) return other.open(spec)
-    return inProcess ? LocalBranchWorker.open(spec) : RemoteBranchWorker.open(spec, pulse)
+    return inProcess ? LocalBranchWorker.open(spec) : RemoteBranchWorker.open(spec, { pulse })
   })
   const workers = await allOrNone(opening)
   optimizer?.dispose()
@@ -120,7 +126,7 @@ export function checkDistribution(config: ModelConfig, devices: number): void {
 }
 
 /** Waits for all workers; when one cannot be opened, the others are closed. */
-async function allOrNone(opening: readonly Promise<BranchWorker>[]): Promise<BranchWorker[]> {
+export async function allOrNone<T extends { close(): Promise<void> }>(opening: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(opening)
   const workers = settled.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []))
   const failed = settled.find((result) => result.status === 'rejected')

@@ -7,6 +7,7 @@ import type { Objective } from '../schemes/index.ts'
 import type { BranchWorker, StemGradient } from './branchWorker.ts'
 import { HeadPass } from './headPass.ts'
 import type { LocalBranches, LocalRows } from './localBranches.ts'
+import type { Findings, PartValues } from './stepValues.ts'
 import { Stopwatch } from './stopwatch.ts'
 import { Traffic } from './traffic.ts'
 
@@ -30,17 +31,10 @@ interface Gathered {
 }
 
 /** The result of a micro-batch. */
-export interface MicroBatchValues {
-  /** [1] or [m], the micro-batch's share of the mean. */
-  losses: ArrayLike<number>
-  /** [1 or m, B] */
-  predicted: ArrayLike<number>
+export interface MicroBatchValues extends PartValues {
   /** The workers that took part. */
   away: readonly BranchWorker[]
 }
-
-/** Intermediate values of a step on the host, in their order, for the search for the first that is not finite. */
-export type Findings = [what: string, values: ArrayLike<number>][]
 
 /** The branches of a forward pass and the form of its result. */
 export interface Pass {

@@ -1,136 +1,99 @@
-import { startProcess } from '#platform'
-import { DeviceLostError, type TracedDevice } from '../../engine/index.ts'
-import type { ModuleProcess } from '../../engine/platform/types.ts'
+import type { TracedDevice } from '../../engine/index.ts'
 import type { Entries, ModelState } from '../modelState.ts'
-import { PendingCalls } from '../pendingCalls.ts'
 import type { BranchWorker, ForwardRequest, StemGradient, UpdateRequest } from './branchWorker.ts'
-import { Heartbeat, type Pulse } from './heartbeat.ts'
 import type { BranchWorkerSpec } from './localBranchWorker.ts'
-import { type BranchWorkerReply, type Method, receiveError } from './protocol.ts'
+import { type RemoteOptions, RemoteWorker } from './remoteWorker.ts'
 
-/**
- * Every build for Node bundles `branchWorkerProcess.ts` as an entry point of its own into the folder of the code that starts it. Bundlers of
- * pages need not look for it, since a page starts no process.
- */
-const ENTRY = new URL(/* @vite-ignore */ './branchWorkerProcess.js', import.meta.url)
-
-/** The number of requests whose replies nothing waits for. */
-const ALIVE = -1
-
-/** Begins the process of a worker, on this machine or another one, and the way of messages to and from it. */
-export type Connect = (onMessage: (message: unknown) => void) => ModuleProcess
-
-/** Starts a process on this machine. @throws UserError when the build has no file for it */
-export const onThisMachine: Connect = (onMessage) => startProcess(ENTRY, onMessage)
-
-/**
- * A worker in a process of its own: its host work runs beside that of the others, and a driver that crashes takes only this worker
- * along. When the process ends, every pending call rejects at once; a process that hangs is killed after a minute.
- */
-export class RemoteBranchWorker implements BranchWorker {
-  readonly name: string
+/** A worker for branches in a process of its own. */
+export class RemoteBranchWorker extends RemoteWorker implements BranchWorker {
   readonly own: readonly number[]
-  readonly lost: Promise<never>
-  readonly #process: ModuleProcess
-  readonly #pending = new PendingCalls<unknown>()
-  readonly #heartbeat: Heartbeat
+  readonly #dim: number
+  /** The number of elements of the stem. */
+  readonly #stem: number
+  /** The number of elements of each parameter of the branches. */
+  readonly #sizes: ReadonlyMap<string, number>
+  /** The number of images that were loaded under each number. */
+  readonly #images = new Map<number, number>()
 
   /**
    * Begins a process and opens a worker in it.
-   * @param connect default a process of this machine
-   * @param pulse how often the process must show that it is alive; default every 5 s, lost after 12 misses
    * @throws UserError when the build has no file for the process, or the device cannot be opened
    */
-  static async open(spec: BranchWorkerSpec, pulse?: Pulse, connect = onThisMachine): Promise<RemoteBranchWorker> {
-    const worker = new RemoteBranchWorker(spec, pulse, connect)
-    try {
-      await worker.#request({ open: spec })
-    } catch (error) {
-      await worker.close()
-      throw error
-    }
-    return worker
+  static open(spec: BranchWorkerSpec, options: RemoteOptions = {}): Promise<RemoteBranchWorker> {
+    return new RemoteBranchWorker(spec, options).begin({ open: spec })
   }
 
-  private constructor({ index, own }: BranchWorkerSpec, pulse: Pulse | undefined, connect: Connect) {
-    this.#process = connect((message) => this.#settle(message as BranchWorkerReply))
-    let hangs = () => {}
-    const silence = new Promise<string>((resolve) => {
-      hangs = () => resolve('does not answer any more')
-    })
-    this.#heartbeat = new Heartbeat(() => this.#process.send({ id: ALIVE, alive: true }), hangs, pulse)
-    this.name = `device ${index} (${this.#process.name})`
+  private constructor({ index, own, config, stem, branches }: BranchWorkerSpec, options: RemoteOptions) {
+    super(index, 'branches are', options)
     this.own = own
-    this.lost = Promise.race([this.#process.ended, silence]).then((how) => {
-      this.#heartbeat.stop()
-      const error = new DeviceLostError(`${this.name} ${how}; its branches are gone, go on from a checkpoint`)
-      this.#pending.fail(error)
-      this.#process.kill()
-      throw error
-    })
-    this.lost.catch(() => {})
+    this.#dim = config.dim
+    this.#sizes = new Map([...branches.parameters].map(([name, { data }]) => [name, data.length]))
+    this.#stem = [...stem.values()].reduce((sum, { data }) => sum + data.length, 0)
   }
 
   load(id: number, images: Float32Array, count: number): Promise<void> {
-    return this.#call('load', id, images, count)
+    this.#images.set(id, count)
+    return this.call('load', id, images, count)
   }
 
   drop(id: number): Promise<void> {
-    return this.#call('drop', id)
+    this.#images.delete(id)
+    return this.call('drop', id)
   }
 
   forward(request: ForwardRequest): Promise<Float32Array> {
-    return this.#call('forward', request)
+    const rows = request.eachBranch ? this.own.filter((i) => i < request.branches).length : 1
+    const length = rows * (this.#images.get(request.images) ?? 0) * this.#dim
+    return this.checkedCall((found) => found instanceof Float32Array && found.length === length, 'forward', request)
   }
 
   backward(cotangent: Float32Array): Promise<void> {
-    return this.#call('backward', cotangent)
+    return this.call('backward', cotangent)
   }
 
   stemGradient(): Promise<StemGradient> {
-    return this.#call('stemGradient')
+    // The gaps of the arena come along.
+    const fits = ({ stem, square }: StemGradient) =>
+      stem instanceof Float32Array && stem.length >= this.#stem && typeof square === 'number'
+    return this.checkedCall(fits, 'stemGradient')
   }
 
   update(request: UpdateRequest): Promise<void> {
-    return this.#call('update', request)
+    return this.call('update', request)
   }
 
   gradients(): Promise<Entries> {
-    return this.#call('gradients')
+    return this.checkedCall((found) => this.#areOwn(found), 'gradients')
   }
 
   state(): Promise<ModelState> {
-    return this.#call('state')
+    // What comes goes into a checkpoint.
+    const fits = ({ parameters, m, v, steps }: ModelState) =>
+      this.#areOwn(parameters) &&
+      [m, v].every((moments) => isEmpty(moments) || this.#areOwn(moments)) &&
+      typeof steps === 'object'
+    return this.checkedCall(fits, 'state')
   }
 
   startTrace(): Promise<void> {
-    return this.#call('startTrace')
+    return this.call('startTrace')
   }
 
   endTrace(): Promise<TracedDevice> {
-    return this.#call('endTrace')
+    return this.call('endTrace')
   }
 
-  hurry(): void {
-    this.#heartbeat.hurry()
+  /** Whether entries are of all parameters of the branches, and of their sizes. */
+  #areOwn(entries: unknown): boolean {
+    if (!(entries instanceof Map) || entries.size !== this.#sizes.size) return false
+    const fits = ([name, size]: [string, number]) => {
+      const data: unknown = entries.get(name)?.data
+      return data instanceof Float32Array && data.length === size
+    }
+    return [...this.#sizes].every(fits)
   }
+}
 
-  async close(): Promise<void> {
-    this.#heartbeat.stop()
-    this.#pending.fail(new Error(`${this.name} was closed`))
-    await this.#process.end()
-  }
-
-  #call<T>(method: Method, ...args: unknown[]): Promise<T> {
-    return this.#request({ method, args }) as Promise<T>
-  }
-
-  #request(what: { open: BranchWorkerSpec } | { method: Method; args: unknown[] }): Promise<unknown> {
-    return this.#pending.call((id) => this.#process.send({ id, ...what }))
-  }
-
-  #settle(reply: BranchWorkerReply): void {
-    this.#heartbeat.heard()
-    this.#pending.settle('error' in reply ? { id: reply.id, error: receiveError(reply.error) } : reply)
-  }
+function isEmpty(entries: unknown): boolean {
+  return entries instanceof Map && entries.size === 0
 }

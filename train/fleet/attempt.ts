@@ -1,13 +1,18 @@
-import { reason } from '../../engine/index.ts'
+import { reason, UserError } from '../../engine/index.ts'
 import { canonical } from '../study/plan/canonical.ts'
 import type { Check } from '../study/run/check.ts'
 import type { Outcome } from '../study/run/processes.ts'
 import { changeClaim, checkFence, FencedError } from './claim.ts'
 import type { RunSite } from './machine.ts'
-import type { Claim, RunMessage, StoredFile } from './messages.ts'
+import type { Claim, Result, RunMessage, StoredFile } from './messages.ts'
 import { claimKey } from './names.ts'
+import { patiently, pause } from './patience.ts'
+import { checkRecord, writeRecord } from './records.ts'
 import { CHECKPOINT_FILES, fetchFiles, isResult, removeFiles, storeFiles } from './runFiles.ts'
 import type { FleetStore } from './store.ts'
+
+/** Milliseconds of tries to store a result while the server does not answer. */
+const PATIENCE = 600_000
 
 /** The parts of an attempt. */
 export interface AttemptParts {
@@ -91,23 +96,43 @@ export class Attempt {
   }
 
   async #end(outcome: Outcome): Promise<AttemptEnd> {
-    const { store, site } = this.#parts
+    const { store } = this.#parts
     if (this.#fenced) throw this.#fenced
     if (outcome.how === 'stopped') {
       await this.#storeCheckpoint(this.#step)
       return { how: 'stopped' }
     }
     if (outcome.how === 'failed') return outcome
-    const names = (await site.names()).filter(isResult)
-    const result = await storeFiles(store.files, site, names, `${this.#prefix}/result`)
     let before: Claim | undefined
-    await this.#point(result, (claim) => {
+    const result = await this.#storeResult()
+    await this.#point(result.files, (claim) => {
       before = claim
       const { saved, ...rest } = claim
-      return { ...rest, state: 'done', result, check: this.#parts.check }
+      return { ...rest, state: 'done', result }
     })
     if (before?.saved) await removeFiles(store.files, before.saved.files)
     return { how: 'done' }
+  }
+
+  /** Stores and records the result, again and again while the server is away: it took the whole run to compute. */
+  async #storeResult(): Promise<Result> {
+    const { store, site, message, claim, worker, check, note } = this.#parts
+    const names = (await site.names()).filter(isResult)
+    const until = performance.now() + PATIENCE
+    for (let tries = 1; ; tries++) {
+      let files: StoredFile[] = []
+      try {
+        files = await storeFiles(store.files, site, names, `${this.#prefix}/result-${tries}`)
+        const stored = { worker, attempt: claim.attempt, files, check }
+        return { ...stored, record: await writeRecord(store, message, stored) }
+      } catch (error) {
+        await removeFiles(store.files, files)
+        const final = error instanceof UserError || /permission/i.test(reason(error)) || store.connection.isClosed()
+        if (final || performance.now() > until) throw error
+        if (tries === 1) note(`the result is not stored yet (${reason(error)}); trying again`)
+        await pause()
+      }
+    }
   }
 
   get #prefix(): string {
@@ -115,14 +140,23 @@ export class Attempt {
     return `${message.folder}/${message.key}/${claim.attempt}`
   }
 
-  /** Fetches the last checkpoint, unless it is of another kind of device, on which the bits would be others. */
+  /** Fetches the last checkpoint, unless it is of another kind of device, on which the bits would be others, or not what its worker stored. */
   async #resume(): Promise<void> {
-    const { store, claim, device, site, note } = this.#parts
+    const { store, message, claim, device, site, note } = this.#parts
     const { saved } = claim
     if (!saved) return
     if (saved.device !== device) return note(`begins anew, since its checkpoint is of ${saved.device}`)
-    await fetchFiles(store.files, saved.files, site, CHECKPOINT_FILES[0])
-    note(`goes on from mini-batch ${saved.step}`)
+    try {
+      await patiently(async () => {
+        await checkRecord(store, message, saved)
+        await fetchFiles(store.files, saved.files, site, CHECKPOINT_FILES[0])
+      })
+      note(`goes on from mini-batch ${saved.step}${saved.worker === claim.worker ? '' : ` of ${saved.worker}`}`)
+    } catch (error) {
+      if (!(error instanceof UserError)) throw error
+      await site.clear()
+      note(`begins anew, since its checkpoint cannot be used: ${error.message}`)
+    }
   }
 
   /** Stores the newest checkpoint after the one that is being stored. */
@@ -140,14 +174,16 @@ export class Attempt {
   }
 
   async #storeCheckpoint(step: number): Promise<void> {
-    const { store, site, device } = this.#parts
+    const { store, site, device, worker, message, claim } = this.#parts
     const files = await storeFiles(store.files, site, CHECKPOINT_FILES, `${this.#prefix}/${step}-${Date.now().toString(36)}`)
     // The process may have ended before its first checkpoint.
     if (!files.some(({ name }) => name === CHECKPOINT_FILES[0])) return
     let before: Claim['saved']
+    const stored = { worker, attempt: claim.attempt, files, device, step }
+    const saved = { ...stored, record: await writeRecord(store, message, stored) }
     await this.#point(files, (claim) => {
       before = claim.saved
-      return { ...claim, saved: { device, step, files } }
+      return { ...claim, saved }
     })
     if (before) await removeFiles(store.files, before.files)
   }

@@ -2,9 +2,8 @@ import type { KV, KvEntry } from '@nats-io/kv'
 import { parseJson } from '../../engine/base/json.ts'
 import { FORMAT } from '../run/format.ts'
 import { CLAIM, type Claim, MAX_MESSAGE } from './messages.ts'
+import { patiently, pause } from './patience.ts'
 
-/** Milliseconds between tries while the server does not answer. */
-const PAUSE = 500
 /** The code of the server's answer to an entry that changed meanwhile. */
 const WRONG_LAST_SEQUENCE = 10071
 
@@ -72,22 +71,4 @@ export function checkFence(claim: Claim | undefined, attempt: number, worker: st
 function isConflict(error: unknown): boolean {
   const { code, message = '' } = error as { code?: number; message?: string }
   return code === WRONG_LAST_SEQUENCE || /wrong last sequence/.test(message)
-}
-
-/** Asks again and again until the server answers. */
-async function patiently<T>(ask: () => Promise<T>): Promise<T> {
-  for (;;) {
-    try {
-      return await ask()
-    } catch (error) {
-      const { name } = error as Error
-      if (!['TimeoutError', 'RequestError', 'NoRespondersError', 'JetStreamApiError', 'JetStreamNotEnabled'].includes(name))
-        throw error
-      await pause()
-    }
-  }
-}
-
-function pause(): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, PAUSE))
 }

@@ -8,16 +8,21 @@ import type { RunJob } from '../study/run/job.ts'
 import type { JobHooks, Outcome } from '../study/run/processes.ts'
 import { changeClaim, hasEnded, parseClaim, readClaim } from './claim.ts'
 import { RunFolderFiles } from './folderSite.ts'
-import type { Claim, RunMessage } from './messages.ts'
+import type { Claim, Result, RunMessage } from './messages.ts'
 import { claimKey, QUEUE, runSubject, type Target } from './names.ts'
+import { patiently, pause } from './patience.ts'
 import { parseWorker } from './presence.ts'
+import { queuedRuns, removeQueued } from './queue.ts'
+import { checkOnlyResult, checkRecord, ForgedError, removeRecords } from './records.ts'
 import { fetchFiles, removeFiles } from './runFiles.ts'
 import { type FleetStore, LEASE } from './store.ts'
 
-/** Milliseconds between tries to publish while the server does not answer. */
-const PAUSE = 1000
-/** Milliseconds after which entries are read that a watch, whose server was away, may have missed. */
+/** Milliseconds after which entries are read that a watch, whose server was away, may have missed, and the queue is looked at. */
 const LOOK_AGAIN = 10_000
+/** Results of a run in a row that cannot be used, after which it has failed. */
+const MAX_UNUSABLE = 4
+/** Tries to fetch the files of a result. */
+const FETCHES = 3
 
 /** The facts that all runs of a study share. */
 export interface DispatchedStudy {
@@ -47,9 +52,13 @@ export class Dispatcher {
   readonly #study: DispatchedStudy
   readonly #onCheck: (check: Check) => Promise<void>
   readonly #note: (text: string) => void
+  readonly #lease: number
   /** Callbacks for the next change of a run's entry, by key of the run. */
   readonly #waiting = new Map<string, (claim: Claim | undefined) => void>()
   readonly #progress = new Map<string, (step: number, label: string) => void>()
+  /** Runs that are waited for, by key. */
+  readonly #jobs = new Map<string, RunJob>()
+  readonly #stops = new WeakMap<AbortSignal, Promise<undefined>>()
   #watches: QueuedIterator<KvWatchEntry>[] = []
   #looking: ReturnType<typeof setInterval> | undefined
 
@@ -60,7 +69,7 @@ export class Dispatcher {
     { onCheck, note, lease = LEASE }: DispatcherOptions,
   ): Promise<Dispatcher> {
     await store.makeConsumer(study.target, lease)
-    const dispatcher = new Dispatcher(store, study, onCheck, note)
+    const dispatcher = new Dispatcher(store, study, { onCheck, note, lease })
     await dispatcher.#watch()
     return dispatcher
   }
@@ -68,52 +77,51 @@ export class Dispatcher {
   private constructor(
     store: FleetStore,
     study: DispatchedStudy,
-    onCheck: (check: Check) => Promise<void>,
-    note: (text: string) => void,
+    { onCheck, note, lease }: DispatcherOptions & { lease: number },
   ) {
     this.#store = store
     this.#study = study
     this.#onCheck = onCheck
     this.#note = note
+    this.#lease = lease
   }
 
   /** Does a run in the fleet: its files lie in the folder of the job when this resolves. */
   async do(job: RunJob, hooks: JobHooks): Promise<Outcome> {
-    const { store, key } = { store: this.#store, key: claimKey(this.#study.folder, job.key) }
     const { signal } = hooks
-    const stopped = new Promise<undefined>((resolve) => {
-      if (signal.aborted) resolve(undefined)
-      signal.addEventListener('abort', () => resolve(undefined), { once: true })
-    })
+    const stopped = this.#stopped(signal)
     this.#progress.set(job.key, (step, label) => hooks.onProgress?.(step, label))
+    this.#jobs.set(job.key, job)
     try {
-      const published = this.#publish(job)
-      // After a stop nothing waits for it.
-      published.catch(() => {})
-      if ((await Promise.race([published, stopped])) === undefined && signal.aborted) return { how: 'stopped' }
-      // From here on the entry is there, so that its absence means something.
-      const ended = this.#ended(job.key)
-      const first = (await readClaim(store.claims, key))?.claim
-      if (!first) return { how: 'failed', message: 'it was taken out of the fleet', asked: true }
-      const claim = hasEnded(first) ? first : await Promise.race([ended, stopped])
-      if (!claim) return { how: 'stopped' }
-      if (claim === 'gone') return { how: 'failed', message: 'it was taken out of the fleet', asked: true }
-      if (claim.state === 'failed') return { how: 'failed', message: failureOf(claim), asked: true }
-      return await this.#collect(job, claim)
+      for (let unusable = 1; ; unusable++) {
+        const published = this.#publish(job)
+        // After a stop nothing waits for it.
+        published.catch(() => {})
+        if ((await Promise.race([published, stopped])) === undefined && signal.aborted) return { how: 'stopped' }
+        const claim = await this.#end(job, stopped)
+        if (!claim) return { how: 'stopped' }
+        if (claim === 'gone') return { how: 'failed', message: 'it was taken out of the fleet', asked: true }
+        if (claim.state === 'failed') return { how: 'failed', message: failureOf(claim), asked: true }
+        const problem = await this.#collect(job, claim)
+        if (problem === undefined) return { how: 'done' }
+        if (unusable === MAX_UNUSABLE) return { how: 'failed', message: problem, asked: true }
+        this.#note(`${job.arm}, ${job.key.slice(0, 8)}: is done again: ${problem}`)
+      }
     } catch (error) {
       return { how: 'failed', message: reason(error), asked: error instanceof UserError }
     } finally {
       this.#progress.delete(job.key)
-      this.#waiting.delete(job.key)
+      this.#jobs.delete(job.key)
     }
   }
 
-  /** Ends the watch, and removes what attempts that were killed left of runs whose files are fetched. */
+  /** Ends the watch, and removes what workers and a server that were killed left of runs that have ended. */
   async close(): Promise<void> {
     clearInterval(this.#looking)
     for (const watch of this.#watches) watch.stop()
     const { files, claims } = this.#store
     const { folder } = this.#study
+    await this.#sweep().catch(() => {})
     const left = await files.list().catch(() => [])
     const states = new Map<string, Claim['state'] | undefined>()
     for (const { name, deleted } of left) {
@@ -124,19 +132,40 @@ export class Dispatcher {
     }
   }
 
-  /** Waits until a run has ended, or its entry is gone. */
-  #ended(key: string): Promise<Claim | 'gone'> {
-    return new Promise((resolve) => {
+  /** Resolves when a signal aborts. All runs of a study share one listener, since Node warns of many. */
+  #stopped(signal: AbortSignal): Promise<undefined> {
+    let stopped = this.#stops.get(signal)
+    if (!stopped) {
+      stopped = new Promise<undefined>((resolve) => {
+        if (signal.aborted) resolve(undefined)
+        signal.addEventListener('abort', () => resolve(undefined), { once: true })
+      })
+      this.#stops.set(signal, stopped)
+    }
+    return stopped
+  }
+
+  /** Waits until a published run has ended, or its entry is gone. @returns undefined when it should stop */
+  async #end({ key }: RunJob, stopped: Promise<undefined>): Promise<Claim | 'gone' | undefined> {
+    const ended = new Promise<Claim | 'gone'>((resolve) => {
       this.#waiting.set(key, (claim) => {
         if (!claim) resolve('gone')
         else if (hasEnded(claim)) resolve(claim)
       })
     })
+    try {
+      // The entry is there since the run was published, so that its absence means something.
+      const first = (await readClaim(this.#store.claims, claimKey(this.#study.folder, key)))?.claim
+      if (!first) return 'gone'
+      return hasEnded(first) ? first : await Promise.race([ended, stopped])
+    } finally {
+      this.#waiting.delete(key)
+    }
   }
 
   /** Puts a run into the queue, unless it is there or has ended. A run that failed before, or whose files are gone, begins anew. */
   async #publish(job: RunJob): Promise<void> {
-    const { claims } = this.#store
+    const { claims, manager } = this.#store
     const { folder, target } = this.#study
     const lane = 'class' in target ? target.class : target.worker
     const entry = { format: FORMAT, arm: job.arm, lane }
@@ -147,11 +176,16 @@ export class Dispatcher {
       return written
     })
     if (after?.state === 'done') return
-    await this.#offer(job, after?.attempt ?? 0)
+    if (written) {
+      // Whatever is left of an earlier life of the run is none of this one.
+      await patiently(() => removeQueued(manager, runSubject(target, folder, job.key)))
+      await patiently(() => removeRecords(this.#store, { folder, key: job.key }))
+    }
+    await this.#offer(job)
   }
 
   /** Publishes the message of a run, again and again until the server has it. */
-  async #offer(job: RunJob, attempt: number): Promise<void> {
+  async #offer(job: RunJob): Promise<void> {
     const { streams, manager } = this.#store
     const { target, study, hasOwn, ...fixed } = this.#study
     const { kind, key, arm, saveEvery, flops, tune } = job
@@ -169,41 +203,92 @@ export class Dispatcher {
       tune,
       own: hasOwn(arm),
     }
-    const subject = runSubject(target, study, key)
+    const subject = runSubject(target, fixed.folder, key)
+    const msgID = `${key}-${crypto.randomUUID()}`
     for (;;) {
       try {
         const there = await manager.streams.getMessage(QUEUE, { last_by_subj: subject }).catch(() => null)
         if (there) return
-        // The number of attempts belongs to the name, so that a run which failed can be offered again within the hour.
-        await streams.publish(subject, JSON.stringify(message), { msgID: `${key}-${attempt}` })
+        // The server knows a message again whose answer was lost.
+        await streams.publish(subject, JSON.stringify(message), { msgID })
         return
       } catch (error) {
         if (this.#store.connection.isClosed()) throw error
-        await new Promise((resolve) => setTimeout(resolve, PAUSE))
+        await pause()
       }
     }
   }
 
-  /** Fetches the files of a run that is done, and marks it as collected. */
-  async #collect(job: RunJob, claim: Claim): Promise<Outcome> {
+  /**
+   * Fetches the files of a run that is done, and marks it as collected.
+   * @returns undefined, or why its result cannot be used, after which the run is to be published again
+   */
+  async #collect(job: RunJob, claim: Claim): Promise<string | undefined> {
     const { files, claims } = this.#store
-    if (claim.state === 'collected') return { how: 'failed', message: 'its files were fetched by another study', asked: true }
-    await fetchFiles(files, claim.result ?? [], new RunFolderFiles(job.folder), 'run.json')
-    if (claim.check) await this.#onCheck(claim.check)
-    await changeClaim(claims, claimKey(this.#study.folder, job.key), (before) => {
+    const { key } = job
+    const { folder } = this.#study
+    const { result } = claim
+    if (claim.state === 'collected') throw new UserError('its files were fetched by another study')
+    const problem = result ? await this.#fetch(job, result) : 'its entry names no result'
+    await changeClaim(claims, claimKey(folder, key), (before) => {
       if (before?.state !== 'done') return undefined
       const { result, ...rest } = before
       return { ...rest, state: 'collected' }
     })
-    await removeFiles(files, claim.result ?? [])
-    return { how: 'done' }
+    await removeFiles(files, result?.files ?? [])
+    return problem
   }
 
-  /** Reads the entries of all runs that are waited for. */
+  /** Fetches the files of a result that its worker recorded. @returns undefined, or why it cannot be used */
+  async #fetch({ key, folder: to }: RunJob, result: Result): Promise<string | undefined> {
+    const store = this.#store
+    const { folder } = this.#study
+    for (let tries = 1; ; tries++) {
+      try {
+        await patiently(async () => {
+          await checkRecord(store, { folder, key }, result)
+          await checkOnlyResult(store, { folder, key }, result)
+          await fetchFiles(store.files, result.files, new RunFolderFiles(to), 'run.json')
+        })
+        if (result.check) await this.#onCheck(result.check)
+        return undefined
+      } catch (error) {
+        if (!(error instanceof UserError)) throw error
+        // Files may seem to be damaged because the server went away in between.
+        if (error instanceof ForgedError || tries === FETCHES) return error.message
+        await pause()
+      }
+    }
+  }
+
+  /** Reads the entries of all runs that are waited for, and sees that the queue offers those that nobody has. */
   async #look(): Promise<void> {
-    for (const [key, settle] of [...this.#waiting]) {
-      const found = await readClaim(this.#store.claims, claimKey(this.#study.folder, key))
+    const { claims, manager } = this.#store
+    const { folder, target } = this.#study
+    const waiting = [...this.#waiting]
+    const queued = await queuedRuns(manager, folder)
+    const offers = await this.#store.makeConsumer(target, this.#lease)
+    for (const [key, settle] of waiting) {
+      const found = await readClaim(claims, claimKey(folder, key))
       settle(found?.claim)
+      const job = this.#jobs.get(key)
+      if (!job || !found || hasEnded(found.claim) || !this.#waiting.has(key)) continue
+      // A server that was killed, or another worker, may have lost the message, or the consumer that offers it.
+      if (queued.has(key) && offers > 0) continue
+      await removeQueued(manager, runSubject(target, folder, key))
+      await this.#offer(job)
+    }
+    await this.#sweep(queued)
+  }
+
+  /** Takes messages of runs that have ended out of the queue: a server that was killed may bring them back. */
+  async #sweep(queued?: Map<string, string[]>): Promise<void> {
+    const { claims, manager } = this.#store
+    const { folder } = this.#study
+    for (const [key, subjects] of queued ?? (await queuedRuns(manager, folder))) {
+      const found = await readClaim(claims, claimKey(folder, key))
+      if (!found || !hasEnded(found.claim)) continue
+      for (const subject of subjects) await removeQueued(manager, subject)
     }
   }
 

@@ -41,6 +41,27 @@ export type RunMessage = v.InferOutput<typeof RUN_MESSAGE>
 const STORED_FILE = fields({ name: FILE_NAME, object: text, sha256: DIGEST, bytes: v.pipe(count, v.maxValue(MAX_FILE)) })
 export type StoredFile = v.InferOutput<typeof STORED_FILE>
 
+/** The files that a worker stored in an attempt. */
+const STORED = { worker: text, attempt: count, files: listOf(STORED_FILE) }
+/** The number of the worker's own record of what it stored. */
+const NUMBER = { record: count }
+/** A checkpoint, with the mini-batches done at it and the device that computed it. */
+const SAVED = fields({ ...STORED, ...NUMBER, device: text, step: count })
+export type Saved = v.InferOutput<typeof SAVED>
+/** The result of a run, with the check of the device that trained the arm. */
+const RESULT = fields({ ...STORED, ...NUMBER, check: v.optional(CHECK) })
+export type Result = v.InferOutput<typeof RESULT>
+
+/** A record of a worker: what it stored, a checkpoint where it has a device and mini-batches, or else a result. */
+export const STORED_RECORD = fields({
+  format: count,
+  ...STORED,
+  device: v.optional(text),
+  step: v.optional(count),
+  check: v.optional(CHECK),
+})
+export type StoredRecord = Omit<v.InferOutput<typeof STORED_RECORD>, 'format'>
+
 /** A failed attempt. */
 const FAILURE = fields({ attempt: count, worker: text, reason: text })
 export type Failure = v.InferOutput<typeof FAILURE>
@@ -59,12 +80,10 @@ export const CLAIM = fields({
   worker: v.optional(text),
   /** The number of the message that the attempt was begun for. */
   message: v.optional(count),
-  /** The device of the last checkpoint, and the mini-batches done and files of it. */
-  saved: v.optional(fields({ device: text, step: count, files: listOf(STORED_FILE) })),
+  /** The last checkpoint. */
+  saved: v.optional(SAVED),
   /** The files of a run that has ended. */
-  result: v.optional(listOf(STORED_FILE)),
-  /** The check of the device that trained the arm. */
-  check: v.optional(CHECK),
+  result: v.optional(RESULT),
   /** Attempts that failed. */
   failures: listOf(FAILURE),
 })

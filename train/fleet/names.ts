@@ -4,6 +4,8 @@ import { UserError } from '../../engine/index.ts'
 export const QUEUE = 'PARAFORMER_RUNS'
 /** The stream of what runs report while they train. */
 export const METRICS = 'PARAFORMER_METRICS'
+/** The stream in which each worker says, under its own name, which files it stored for a run. Only who plans studies can remove anything. */
+export const RECORDS = 'PARAFORMER_RECORDS'
 /** The bucket with an entry for each run: who has it, how often it was tried, how it ended. */
 export const CLAIMS = 'paraformer-claims'
 /** The bucket with an entry for each worker, which is gone when the worker says nothing any more. */
@@ -30,9 +32,14 @@ function lane(target: Target): string {
   return 'class' in target ? target.class : `worker-${target.worker}`
 }
 
-/** The subject of a run in the queue. */
+/** The subject of a run in the queue. @param study the name of the study's folder, such as `schemes-tiny` */
 export function runSubject(target: Target, study: string, key: string): string {
   return `paraformer.runs.${lane(target)}.${study}.${key}`
+}
+
+/** The subjects of all runs of a study in the queue. @param study the name of the study's folder */
+export function runsOf(study: string): string {
+  return `paraformer.runs.*.${study}.*`
 }
 
 /** The subjects of all runs for a target. */
@@ -48,6 +55,11 @@ export function consumerName(target: Target): string {
 /** The subject on which a worker reports about a run. */
 export function metricsSubject(worker: string, key: string): string {
   return `paraformer.metrics.${worker}.${key}`
+}
+
+/** The subject on which a worker says what it stored for a run. @param study the name of the study's folder; `*` for workers means all */
+export function recordSubject(worker: string, study: string, key: string): string {
+  return `paraformer.records.${worker}.${study}.${key}`
 }
 
 /** The key of a run's entry. @param study the name of the study's folder, such as `schemes-tiny` */

@@ -1,7 +1,8 @@
 import { parseClaim } from './claim.ts'
 import type { Claim, WorkerEntry } from './messages.ts'
-import { QUEUE } from './names.ts'
+import { QUEUE, RECORDS, recordSubject } from './names.ts'
 import { presentWorkers } from './presence.ts'
+import { queuedRuns, removeQueued } from './queue.ts'
 import type { FleetStore } from './store.ts'
 
 /** The runs of a study in a fleet. */
@@ -75,12 +76,14 @@ export async function claimsOf({ claims }: FleetStore, only?: string): Promise<[
  */
 export async function cancelStudy(store: FleetStore, folder: string): Promise<number> {
   const { manager, claims, files } = store
-  const runs = await claimsOf(store, folder)
-  for (const [key, claim] of runs) {
-    await manager.streams.purge(QUEUE, { filter: `paraformer.runs.*.*.${key.slice(folder.length + 1)}` })
-    await claims.purge(key)
-    for (const { object } of [...(claim.saved?.files ?? []), ...(claim.result ?? [])])
-      await files.delete(object).catch(() => {})
-  }
-  return runs.length
+  const keys: string[] = []
+  for await (const key of await claims.keys(`${folder}.*`)) keys.push(key)
+  // Without an entry nobody takes or offers a run any more.
+  for (const key of keys) await claims.purge(key)
+  for (const subjects of (await queuedRuns(manager, folder)).values())
+    for (const subject of subjects) await removeQueued(manager, subject)
+  for (const { name, deleted } of await files.list())
+    if (!deleted && name.startsWith(`${folder}/`)) await files.delete(name).catch(() => {})
+  await manager.streams.purge(RECORDS, { filter: recordSubject('*', folder, '*') })
+  return keys.length
 }

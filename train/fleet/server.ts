@@ -7,10 +7,13 @@ import { files } from '#platform'
 import { UserError } from '../../engine/index.ts'
 import { makeFolder } from '../../engine/platform/files.ts'
 import { optional } from '../../engine/platform/optional.ts'
-import { CLAIMS, FILES, inboxPrefix, QUEUE, WORKERS, type WorkerClass } from './names.ts'
+import { CLAIMS, FILES, inboxPrefix, QUEUE, RECORDS, WORKERS, type WorkerClass } from './names.ts'
 
 /** Milliseconds that a server may take to listen. */
 const START = 10_000
+
+/** Seconds that a handshake may take: hundreds of workers connect at once after the server was away. */
+const HANDSHAKE = 30
 
 /** Where Debian and others put the server, which is not in every user's PATH. */
 const SERVERS = ['nats-server', '/usr/sbin/nats-server', '/usr/local/bin/nats-server']
@@ -69,7 +72,7 @@ async function publicKeyOf(path: string): Promise<string> {
   return pair.getPublicKey()
 }
 
-/** Returns the subjects that a worker may publish to. Only its own name stands in those of its entry and its metrics. */
+/** Returns the subjects that a worker may publish to. Only its own name stands in those of its entry, its metrics and its records. */
 export function workerSubjects({ name, class: own }: Required<Role>): string[] {
   const consumers = [`runs-${own}`, `runs-worker-${name}`]
   const read = (stream: string) => [
@@ -86,6 +89,7 @@ export function workerSubjects({ name, class: own }: Required<Role>): string[] {
     '$JS.API.INFO',
     `$JS.API.STREAM.INFO.${QUEUE}`,
     `$JS.API.STREAM.MSG.GET.${QUEUE}`,
+    `$JS.API.STREAM.MSG.GET.${RECORDS}`,
     ...consumers.flatMap((consumer) => [
       `$JS.API.CONSUMER.INFO.${QUEUE}.${consumer}`,
       `$JS.API.CONSUMER.MSG.NEXT.${QUEUE}.${consumer}`,
@@ -97,6 +101,7 @@ export function workerSubjects({ name, class: own }: Required<Role>): string[] {
     `$KV.${WORKERS}.${name}`,
     `$O.${FILES}.>`,
     `paraformer.metrics.${name}.>`,
+    `paraformer.records.${name}.>`,
     `paraformer.branches.${name}.*.out`,
   ]
 }
@@ -123,7 +128,7 @@ function configuration(
   { folder, host, port, webSocketPort, monitorPort, origins = [], tls }: ServerOptions,
   users: readonly string[],
 ): string {
-  const encrypted = tls ? `tls: { cert_file: "${tls.cert}", key_file: "${tls.key}" }` : ''
+  const encrypted = tls ? `tls: { cert_file: "${tls.cert}", key_file: "${tls.key}", timeout: ${HANDSHAKE} }` : ''
   const web =
     webSocketPort === undefined
       ? ''
@@ -145,6 +150,7 @@ ${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }
 ${web}authorization: {
+  timeout: ${HANDSHAKE}
   users: [
 ${users.join('\n')}
   ]

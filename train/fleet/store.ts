@@ -5,7 +5,7 @@ import type { NatsConnection } from '@nats-io/transport-node'
 import { reason, UserError } from '../../engine/index.ts'
 import { optional } from '../../engine/platform/optional.ts'
 import { MAX_MESSAGE } from './messages.ts'
-import { CLAIMS, consumerName, FILES, METRICS, QUEUE, runSubjects, type Target, WORKERS } from './names.ts'
+import { CLAIMS, consumerName, FILES, METRICS, QUEUE, RECORDS, runSubjects, type Target, WORKERS } from './names.ts'
 
 const MEGABYTE = 1024 ** 2
 const GIGABYTE = 1024 ** 3
@@ -88,8 +88,12 @@ export class FleetStore {
     }
   }
 
-  /** Makes the durable consumer that the workers of a target share, or gives it another lease. @param lease in milliseconds */
-  async makeConsumer(target: Target, lease: number): Promise<void> {
+  /**
+   * Makes the durable consumer that the workers of a target share, or gives it another lease.
+   * @param lease in milliseconds
+   * @returns the number of runs that it offers, or that workers have
+   */
+  async makeConsumer(target: Target, lease: number): Promise<number> {
     const config = {
       durable_name: consumerName(target),
       filter_subject: runSubjects(target),
@@ -98,9 +102,11 @@ export class FleetStore {
       max_deliver: -1,
       max_ack_pending: 10_000,
     }
-    const there = await this.manager.consumers.info(QUEUE, config.durable_name).catch(() => undefined)
-    if (!there) await this.manager.consumers.add(QUEUE, config)
-    else if (there.config.ack_wait !== config.ack_wait) await this.manager.consumers.update(QUEUE, config.durable_name, config)
+    const { consumers } = this.manager
+    let info = await consumers.info(QUEUE, config.durable_name).catch(() => undefined)
+    if (!info) info = await consumers.add(QUEUE, config)
+    else if (info.config.ack_wait !== config.ack_wait) info = await consumers.update(QUEUE, config.durable_name, config)
+    return info.num_pending + info.num_ack_pending
   }
 
   /** Opens the consumer of a target; undefined before a study asked for it. */
@@ -142,6 +148,16 @@ async function makeStreams(manager: JetStreamManager): Promise<void> {
       max_msg_size: MAX_MESSAGE,
       max_msgs_per_subject: 10_000,
       max_age: 14 * DAY * NANOS_PER_MS,
+    },
+    {
+      name: RECORDS,
+      subjects: ['paraformer.records.>'],
+      max_bytes: 256 * MEGABYTE,
+      max_msg_size: MAX_MESSAGE,
+      max_msgs_per_subject: 4,
+      // A worker that writes too much is refused, and pushes out no record of others.
+      discard: 'new' as const,
+      max_age: 90 * DAY * NANOS_PER_MS,
     },
   ]
   for (const config of wanted) await manager.streams.info(config.name).catch(() => manager.streams.add(config))

@@ -84,15 +84,21 @@ export class FleetWorker {
           if (signal.aborted) return
           const queue = queues[i] ?? (await store.openConsumer(target))
           queues[i] = queue
-          const message = await (queue ? next(queue.consumer, WAITS[i]!, signal) : pause(WAITS[i]!, signal))
+          // Runs that name a worker are rare, and are looked for between two others.
+          if (!queue && i === targets.length - 1) await pause(WAITS[i]!, signal)
+          const message = queue && (await next(queue.consumer, WAITS[i]!, signal))
           if (!message) continue
-          await this.#take(message, queue!.lease)
+          await this.#take(message, queue.lease)
           last = performance.now()
           break
         }
         complained = false
       } catch (error) {
         if (store.connection.isClosed()) throw new UserError(`the connection to the fleet is closed (${reason(error)})`)
+        if (/permissions? violation/i.test(`${reason(error)} ${reason((error as Error).cause)}`))
+          throw new UserError(
+            `the server does not let ${name} take runs of class ${this.#options.class}; its credentials are of another class`,
+          )
         // The connection itself says when it is lost and there again.
         if (!complained) note(`the queue does not answer (${reason(error)}); trying again`)
         complained = true
@@ -114,7 +120,7 @@ export class FleetWorker {
       )
     } catch (error) {
       note(`refused: ${reason(error)}`)
-      return message.term('malformed')
+      return message.term()
     }
     // From here on the lease is kept, however long it takes to load data or to train.
     const keeping = setInterval(() => message.working(), lease / 3)
@@ -194,7 +200,7 @@ export class FleetWorker {
     else note(`${title}: ${end.message}`)
   }
 
-  /** Tells the queue and the entry of the run how an attempt ended. */
+  /** Tells the queue and the entry of the run how an attempt ended. A reason for `term()` would have nats-server 2.9 ignore it. */
   async #settle(message: JsMsg, run: RunMessage, { attempt }: Claim, end: AttemptEnd): Promise<void> {
     const { store, name } = this.#options
     const entry = this.#presence.entry
@@ -218,7 +224,7 @@ export class FleetWorker {
     if (end.how === 'stopped') return message.nak()
     this.#presence.set({ failed: entry.failed + 1 })
     this.#avoided.add(run.key)
-    if (after?.state === 'failed') message.term('failed')
+    if (after?.state === 'failed') message.term()
     else if (after?.state === 'waiting') message.nak(AGAIN)
   }
 
@@ -240,7 +246,7 @@ export class FleetWorker {
     })
     if (taken) return taken
     if (found) message.ack()
-    else message.term('no such run')
+    else message.term()
     return undefined
   }
 
@@ -265,7 +271,7 @@ export class FleetWorker {
       const { worker, message: _, ...rest } = claim
       return { ...rest, state: 'failed', failures: [...claim.failures, failure] }
     })
-    message.term('refused')
+    message.term()
   }
 
   /** Counts the other workers of this class that are there. */

@@ -38,8 +38,9 @@ const OPTIONS: OptionNames<LossScaleOptions> = { initial: true, growthInterval: 
 export class LossScale {
   /** float32 [2]: the scale, and the finite steps in a row since it changed. */
   readonly state: Tensor
-  /** The scale, [], which `backward` takes as the gradient of the loss. */
+  /** The scale, []. */
   readonly value: Tensor
+  #isOne: boolean
   readonly growthInterval: number
 
   /** @throws ArgumentError for a scale that is not from 2^-126 to 2^126, or counts that are no whole numbers from 0 to 2^24 */
@@ -57,6 +58,12 @@ export class LossScale {
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
+    this.#isOne = scale === 1 && growthInterval === 0
+  }
+
+  /** What `backward` takes as the gradient of the loss: the scale, or undefined where it is 1 until `restore` changes it. */
+  get cotangent(): Tensor | undefined {
+    return this.#isOne ? undefined : this.value
   }
 
   /** Returns options that make a copy on any device. */
@@ -73,6 +80,7 @@ export class LossScale {
   /** Overwrites the state. @throws ArgumentError for values out of range */
   restore(state: LossScaleState): void {
     const { scale, steady } = checkState('LossScale.restore', state)
+    this.#isOne &&= scale === 1
     this.state.write(Float32Array.of(scale, steady))
   }
 

@@ -23,7 +23,7 @@ export async function findNonFinite(
   const [micro] = microBatches(model, source, batch, 1)
   const images = source.images(micro!.images)
   const op = await firstNonFinite(() =>
-    objective.loss(model, { ...micro!, images }).objective.backward(optimizer.lossScale.value),
+    objective.loss(model, { ...micro!, images }).objective.backward(optimizer.lossScale.cotangent),
   )
   device.random.counter = saved
   return op

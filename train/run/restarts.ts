@@ -1,6 +1,7 @@
 import { type Device, DeviceLostError, reason, ShapeError, UserError } from '../../engine/index.ts'
 import type { SavedRun } from './checkpoint.ts'
 import type { Trainer } from './trainer.ts'
+import { severalDevices } from './trainerParts.ts'
 
 /** Device losses in a row without progress that end a run. */
 export const MAX_DEVICE_LOSSES = 3
@@ -63,7 +64,7 @@ export async function trainWithRestarts<T>(run: RestartableRun<T>): Promise<T> {
       from = await run.lastSaved()
       await run.onLost?.(lost, from?.state.position.step ?? 0)
     } finally {
-      await trainer?.parts.distributed?.close()
+      await (trainer && severalDevices(trainer.parts))?.close()
       device?.destroy()
     }
     if (losses === MAX_DEVICE_LOSSES - 1) await new Promise((resolve) => setTimeout(resolve, PAUSE))
@@ -78,7 +79,7 @@ export async function deviceLossBehind(
 ): Promise<DeviceLostError | undefined> {
   if (error instanceof DeviceLostError) return error
   if (error instanceof UserError || error instanceof ShapeError || !device) return undefined
-  const others = trainer?.parts.distributed?.workers ?? []
+  const others: readonly { lost: Promise<never> }[] = (trainer && severalDevices(trainer.parts))?.workers ?? []
   let timer: NodeJS.Timeout | undefined
   const soon = new Promise<undefined>((resolve) => {
     timer = setTimeout(() => resolve(undefined), SOON)

@@ -14,6 +14,8 @@ import {
 } from '../../model/index.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
 import { type DistributeOptions, distributeBranches } from '../devices/distribute.ts'
+import type { ReplicaDevices } from '../devices/replicaDevices.ts'
+import { replicate } from '../devices/replicate.ts'
 import { AdamW } from '../optim/adamW.ts'
 import { Ema } from '../optim/ema.ts'
 import { makeOptimizer } from '../optim/kinds.ts'
@@ -42,7 +44,7 @@ export interface StartOptions {
   eager?: boolean
   /** Chooses the kernel variants of the device for a dry run of the work (see `tuneDevice`); default those that it has. */
   chooseVariants?: (work: () => void) => Promise<void>
-  /** The other devices over which branches are distributed in mode `devices`. */
+  /** The other devices over which branches are distributed in mode `devices`, or to which a model without branches is copied. */
   devices?: Pick<DistributeOptions, 'others' | 'inProcess'>
   /** Is called with the milliseconds of a step in each mode when they were measured. */
   onMode?: (mode: Mode, measured: Record<Mode, number>) => void
@@ -88,7 +90,7 @@ export function configOf(
 
 /**
  * Makes a trainer at the first step of a run, or where a saved run left off. Mode `auto` becomes the fastest mode; in mode `devices`
- * the branches of each device run in the fastest mode.
+ * the branches of each device run in the fastest mode, and a model without branches is copied to all devices.
  * @param device the default device
  * @param settings complete (see `checkSettings`)
  * @param from the saved run that goes on; one of a model that `options.createModel` makes is read by `readRun(path, { ownModel: true })`
@@ -137,12 +139,17 @@ export async function startTrainer(
   const resolved = { ...settings, mode: asked === 'devices' ? asked : mode }
   if (from) restoreOptimizer(optimizer, from, ema)
   let distributed: BranchDevices | undefined
-  if (asked === 'devices' && optimizer instanceof AdamW) {
-    distributed = await distributeBranches(model, { others: [device.request], ...devices, optimizer, mode, eager })
+  let replicas: ReplicaDevices | undefined
+  const places = { others: [device.request], ...devices, mode, eager }
+  if (asked === 'devices' && !(model instanceof ParaFormer)) {
+    replicas = await replicate(model, { ...places, optimizer, ema, scheme: scheme.name })
+  } else if (asked === 'devices' && optimizer instanceof AdamW) {
+    distributed = await distributeBranches(model, { ...places, optimizer })
     optimizer = distributed.optimizer
   }
   // Several devices take their images from the host.
-  const sources = distributed || settings.data === 'host' ? undefined : deviceSources(model, data)
+  const onHost = distributed || replicas || settings.data === 'host'
+  const sources = onHost ? undefined : deviceSources(model, data, settings.data === 'device')
   try {
     const trainer = new Trainer({
       device,
@@ -156,13 +163,14 @@ export async function startTrainer(
       scheme,
       mode,
       distributed,
+      replicas,
       saveEvery,
       eager,
     })
     if (from) trainer.resume(from.state)
     return trainer
   } catch (error) {
-    await distributed?.close()
+    await (distributed ?? replicas)?.close()
     throw error
   }
 }

@@ -3,7 +3,7 @@ import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { branchShape } from '../../model/index.ts'
 import type { Batch, Chosen } from '../data/batch.ts'
 import { Purpose } from '../data/random.ts'
-import type { StepValues } from '../devices/branchDevices.ts'
+import type { StepValues } from '../devices/stepValues.ts'
 import { evaluate } from '../evaluate.ts'
 import { type Schedule, schedule } from '../optim/schedule.ts'
 import {
@@ -28,7 +28,7 @@ import type { Position, TrainingState } from './metadata.ts'
 import { accuracies, microBatches, readStep } from './microBatches.ts'
 import { findNonFinite, nonFiniteError } from './nonFinite.ts'
 import { checkResumable, placeBefore } from './position.ts'
-import type { TrainerHooks, TrainerParts } from './trainerParts.ts'
+import { severalDevices, type TrainerHooks, type TrainerParts } from './trainerParts.ts'
 
 /** Mini-batches submitted before the host waits for the first: enough to keep the device busy, few enough to stop soon. */
 const AHEAD = 2
@@ -163,12 +163,12 @@ export class Trainer {
   }
 
   async #loop(inFlight: Promise<void>[], hooks: TrainerHooks): Promise<boolean> {
-    const { train, distributed, saveEvery } = this.parts
+    const { train, saveEvery } = this.parts
     const drain = async (keep: number) => {
       while (inFlight.length > keep) await inFlight.shift()
     }
-    // A process that ends takes its branches with it, so there is a checkpoint from the beginning.
-    if (distributed && this.position.step === 0) await hooks.onSave?.()
+    // A process that ends takes its branches with it, and its step, so there is a checkpoint from the beginning.
+    if (severalDevices(this.parts) && this.position.step === 0) await hooks.onSave?.()
     while (this.#due !== undefined || this.position.step < this.totalSteps) {
       if (hooks.shouldStop?.()) {
         await drain(0)
@@ -209,12 +209,13 @@ export class Trainer {
 
   /** Submits the optimizer steps on one mini-batch; the promise settles when their losses are known. */
   #step(batch: Chosen, hooks: TrainerHooks): Promise<void> {
-    const { device, settings, distributed } = this.parts
+    const { device, settings } = this.parts
+    const several = severalDevices(this.parts)
     const { counter } = device.random
     const objectives = stepsAt(this.scheme, this.position.pass, () => this.#place())
     const steps = objectives.map((objective) => ({ objective, lr: this.#schedule(this.position.updates++) }))
     const { accumulate, maxNorm } = settings
-    const onAll = () => distributed?.updates(batch as Batch, steps, { microBatches: accumulate, maxNorm })
+    const onAll = () => several?.updates(batch as Batch, steps, { microBatches: accumulate, maxNorm })
     const reads = onAll() ?? this.#updates(batch, steps)
     const { pass } = this.position
     this.flops.add(objectives, batch.labels.length)
@@ -226,7 +227,7 @@ export class Trainer {
       const bad = values.findIndex((step) => this.#ends(step))
       if (bad >= 0) {
         const repeat = () => findNonFinite(this.parts, this.#sources.train, batch, objectives[bad]!, counter)
-        const found = distributed ? values[bad]!.nonFinite : await repeat()
+        const found = several ? values[bad]!.nonFinite : await repeat()
         throw nonFiniteError(settings, batch, position.step, found)
       }
       this.reached = position.step + this.history.length

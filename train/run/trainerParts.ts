@@ -2,6 +2,7 @@ import type { Device } from '../../engine/index.ts'
 import type { Mode, Model } from '../../model/index.ts'
 import type { BatchLoader } from '../data/loader.ts'
 import type { BranchDevices } from '../devices/branchDevices.ts'
+import type { ReplicaDevices } from '../devices/replicaDevices.ts'
 import type { Evaluation } from '../evaluate.ts'
 import type { Ema } from '../optim/ema.ts'
 import type { Optimizer } from '../optim/optimizer.ts'
@@ -70,6 +71,16 @@ export interface TrainerParts {
   mode?: Mode
   /** Devices on which the branches live; `model` and `optimizer` are those of device 0 then. Default `device` alone. */
   distributed?: BranchDevices | undefined
+  /** Devices that have copies of the model; `model` and `optimizer` are those of device 0. Default none. @internal */
+  replicas?: ReplicaDevices | undefined
   /** Runs every op of every step on the host instead of capturing and replaying steps, for debugging. */
   eager?: boolean
+}
+
+/** Several devices that train together, by branches or by copies of the model. */
+export type SeveralDevices = BranchDevices | ReplicaDevices
+
+/** Returns the devices that train together; undefined where there is one. */
+export function severalDevices({ distributed, replicas }: TrainerParts): SeveralDevices | undefined {
+  return distributed ?? replicas
 }

@@ -1,14 +1,7 @@
 import { ArgumentError } from '../../engine/base/errors.ts'
-import { crossEntropy, noGrad, type Tensor, tensor } from '../../engine/index.ts'
+import { crossEntropies, crossEntropy, noGrad, type Tensor, tensor } from '../../engine/index.ts'
 import { branchShape, countFlops, Ensemble, type Mode, type Model, ParaFormer, ViT } from '../../model/index.ts'
 import type { MicroBatch, Objective } from './scheme.ts'
-
-/** Computes the mean cross-entropy of each row of prefixes: logits [m, B, classes], labels [B] -> [m]. */
-export function lossesOf(logits: Tensor, labels: Tensor): Tensor {
-  const [m, B] = logits.shape as [number, number]
-  const every = labels.reshape([1, B]).broadcastTo([m, B])
-  return crossEntropy(logits, every, { reduction: 'none' }).mean(1)
-}
 
 /** Returns the loss [] and logits [B, classes] of one prefix, as an objective reports them. */
 function alone(loss: Tensor, logits: Tensor): ReturnType<Objective['loss']> {
@@ -47,8 +40,9 @@ export function prefixSumLoss(weights: readonly number[], hinge: number, mode: M
     firstPrefix: 1,
     loss(model, { images, labels, outputs }) {
       const logits = branched('prefixSum', model).forwardPrefixes(images, { mode, outputs }) // [m, B, classes]
-      const losses = lossesOf(logits, labels) // [m]
-      const sum = losses.mul(tensor([...weights], { device: images.device })).sum()
+      const losses = crossEntropies(logits, labels) // [m]
+      const alike = weights.every((weight) => weight === 1)
+      const sum = (alike ? losses : losses.mul(tensor([...weights], { device: images.device }))).sum()
       const m = weights.length
       if (hinge === 0 || m < 2) return { objective: sum, losses: losses.detach(), logits: logits.detach() }
       const before = losses.detach().slice([[0, m - 1]]) // [m - 1]
@@ -76,11 +70,11 @@ export function independentLoss(branches: number, mode: Mode): Objective {
         const each = model.memberLogits(batch.images, { mode }) // [m, B, classes]
         const whole = noGrad(() => each.mean(0)) // [B, classes]
         const loss = noGrad(() => crossEntropy(whole, batch.labels))
-        return { ...alone(loss, whole), objective: lossesOf(each, batch.labels).sum() }
+        return { ...alone(loss, whole), objective: crossEntropies(each, batch.labels).sum() }
       }
       const paraformer = branched('independent', model)
       const outputs = batch.outputs ?? paraformer.outputs(batch.images, { mode }) // [m, B, D]
-      const objective = lossesOf(paraformer.head.forward(outputs), batch.labels).sum()
+      const objective = crossEntropies(paraformer.head.forward(outputs), batch.labels).sum()
       const whole = noGrad(() => paraformer.head.forward(outputs.sum(0))) // [B, classes]
       return {
         ...alone(
@@ -129,7 +123,7 @@ export function everyLayerLoss(): Objective {
     loss(model, { images, labels }) {
       if (!(model instanceof ViT)) throw new ArgumentError('everyLayer: got another model, takes a vit')
       const logits = model.forwardLayers(images) // [layers, B, classes]
-      const losses = lossesOf(logits, labels) // [layers]
+      const losses = crossEntropies(logits, labels) // [layers]
       const [layers] = losses.shape as [number]
       const last = logits.detach().slice([[layers - 1, layers]]) // [1, B, classes]
       return { objective: losses.sum(), losses: losses.detach().slice([[layers - 1, layers]]), logits: last }

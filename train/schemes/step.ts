@@ -54,7 +54,7 @@ export function optimizerStep(
         const part = scope(() => {
           const { objective, losses, logits } = loss(model, { ...batch, images: imagesOf(batch.images) })
           const shared = batch.share === 1 ? objective : objective.mul(batch.share)
-          shared.backward(optimizer.lossScale.value)
+          shared.backward(optimizer.lossScale.cotangent)
           return { losses: batch.share === 1 ? losses : losses.mul(batch.share), predicted: logits.argmax(2) }
         })
         total = total ? total.add(part.losses) : part.losses
@@ -125,10 +125,14 @@ export function captureStep(
     })
     return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm, ema, imagesOf)
   })
+  let { cotangent } = optimizer.lossScale
   const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
     checkBatches('captureStep', batches)
     checkNumber('captureStep', lr, 'lr')
     optimizer.lr = lr
+    // A recording without cotangent does not see that the loss scale was changed.
+    if (optimizer.lossScale.cotangent !== cotangent) step.dispose()
+    cotangent = optimizer.lossScale.cotangent
     return step(...batches.flatMap(({ images, labels }) => [images, labels]))
   }
   return Object.defineProperties(call, {

@@ -1,6 +1,7 @@
 // Takes runs of a fleet in a Web Worker, so that the page answers while the device computes.
-import { type ConnectionOptions, nkeyAuthenticator, tokenAuthenticator, wsconnect } from '@nats-io/nats-core'
+import * as nats from '@nats-io/nats-core'
 import { reason, UserError } from '../../engine/index.ts'
+import { authenticatorOf, CREDENTIALS } from '../../train/fleet/authenticator.ts'
 import { checkName, inboxPrefix } from '../../train/fleet/names.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
 import { FleetWorker } from '../../train/fleet/worker.ts'
@@ -25,7 +26,7 @@ addEventListener('message', ({ data }: MessageEvent<FleetAsked>) => {
 async function work({ url, name, credentials }: Extract<FleetAsked, { start: unknown }>['start']): Promise<string> {
   checkName(name, 'the name')
   const note = (text: string) => tell({ note: text })
-  const connection = await wsconnect(optionsOf(url, name, credentials)).catch((error: unknown) => {
+  const connection = await nats.wsconnect(optionsOf(url, name, credentials)).catch((error: unknown) => {
     const why = reason(error)
     throw new UserError(
       /authorization|authentication/i.test(why)
@@ -52,13 +53,13 @@ async function work({ url, name, credentials }: Extract<FleetAsked, { start: unk
   }
 }
 
-function optionsOf(url: string, name: string, credentials: string): ConnectionOptions {
-  const options: ConnectionOptions = {
+function optionsOf(url: string, name: string, credentials: string): nats.ConnectionOptions {
+  const options: nats.ConnectionOptions = {
     ...{ servers: url, name, inboxPrefix: inboxPrefix(name), maxReconnectAttempts: -1, reconnectTimeWait: 500 },
     ...{ reconnectJitter: 500, pingInterval: 10_000, maxPingOut: 2 },
   }
-  const secret = credentials.trim()
-  if (/^SU[A-Z2-7]{56}$/.test(secret)) options.authenticator = nkeyAuthenticator(new TextEncoder().encode(secret))
-  else if (secret !== '') options.authenticator = tokenAuthenticator(secret)
-  return options
+  if (credentials.trim() === '') return options
+  const authenticator = authenticatorOf(credentials, nats)
+  if (!authenticator) throw new UserError(`the file holds no credentials; ${CREDENTIALS}`)
+  return { ...options, authenticator }
 }

@@ -1,6 +1,6 @@
 import { files } from '#platform'
 import { deviceKey } from '../../engine/autotune/store.ts'
-import { requestDevice } from '../../engine/index.ts'
+import { requestDevice, UserError } from '../../engine/index.ts'
 import { removeOpfs } from '../../engine/platform/opfs.ts'
 import { countParameters } from '../../model/index.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
@@ -10,6 +10,11 @@ import type { FleetStore } from '../../train/fleet/store.ts'
 import { dataObject, readData } from '../../train/fleet/storedData.ts'
 import { checkSettings, modelConfigOf, type Settings } from '../../train/settings.ts'
 import { BUILD } from '../../train/study/plan/build.ts'
+import { keyParts } from '../../train/study/plan/keyParts.ts'
+import type { Check } from '../../train/study/run/check.ts'
+import type { JobHooks } from '../../train/study/run/processes.ts'
+import { checkDevice } from './checkDevice.ts'
+import { hashOf } from './hash.ts'
 import { MemorySite } from './site.ts'
 
 /** The folder of the data set that this browser keeps, by its hash. */
@@ -23,6 +28,7 @@ export class BrowserMachine implements Machine {
   readonly host: string
   readonly sources = BUILD.sources
   readonly #store: FleetStore
+  readonly #checked = new Map<string, Check>()
   #data: { hash: string; dataset: Promise<Dataset> } | undefined
 
   /** @throws UserError in a browser without WebGPU */
@@ -53,11 +59,25 @@ export class BrowserMachine implements Machine {
     const dataset = await this.#dataset(run.data)
     const { total } = countParameters(modelConfigOf(settings, dataset))
     if (total > MOST_PARAMETERS) throw new NotHereError(`its model has ${total} parameters, too many for a browser`)
+    const { study, arm, kind, key } = run
+    if ((await hashOf(keyParts({ kind, study, arm, settings, data: run.data, code: '' }))) !== key)
+      throw new UserError(`the key of ${study}, ${arm} does not belong to its settings`)
     return {
-      // Two short runs before each would take longer than a small run.
-      check: async () => ({ check: undefined }),
+      check: (hooks) => this.#check(run, settings, dataset, hooks),
       site: () => new MemorySite(run, settings, dataset),
     }
+  }
+
+  /** Checks once that an arm gives the same bits twice in this browser. */
+  async #check({ folder, arm, code }: RunMessage, settings: Settings, dataset: Dataset, hooks: JobHooks) {
+    const name = `${folder} ${code} ${arm}`
+    let check = this.#checked.get(name)
+    if (!check) {
+      check = await checkDevice(code, arm, settings, dataset, hooks)
+      if (!check) return undefined
+      this.#checked.set(name, check)
+    }
+    return { check }
   }
 
   /** Loads the data set of this hash: what the browser keeps, or what the fleet has. */
@@ -86,14 +106,8 @@ export class BrowserMachine implements Machine {
   }
 }
 
-/** Returns the hash by which a study knows its data: the first 20 digits of the SHA-256 of all images and labels. */
-async function hashOfData(bytes: Uint8Array): Promise<string> {
+/** Returns the hash by which a study knows its data: of all images and labels. */
+function hashOfData(bytes: Uint8Array): Promise<string> {
   const { train, test } = readData(bytes)
-  const parts = [train.images, train.labels, test.images, test.labels].map(
-    ({ buffer, byteOffset, byteLength }) => new Uint8Array(buffer as ArrayBuffer, byteOffset, byteLength),
-  )
-  const digest = await crypto.subtle.digest('SHA-256', await new Blob(parts).arrayBuffer())
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0'))
-    .join('')
-    .slice(0, 20)
+  return hashOf(train.images, train.labels, test.images, test.labels)
 }

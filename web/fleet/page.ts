@@ -1,4 +1,5 @@
 // The page of a worker in a browser.
+import { onPress, turn } from '../buttons.ts'
 import type { FleetAsked, FleetTold } from './protocol.ts'
 
 /** Lines that the page shows at most. */
@@ -17,6 +18,7 @@ const [url, name, credentials] = ['url', 'name', 'credentials'].map((id) => byId
   HTMLInputElement,
   HTMLInputElement,
 ]
+const NO_FILE = byId('credentials-file').textContent
 let worker: Worker | undefined
 
 form.addEventListener('submit', async (event) => {
@@ -30,9 +32,12 @@ form.addEventListener('submit', async (event) => {
   running(true)
   state.textContent = 'Connecting'
 })
-stop.addEventListener('click', () => {
+credentials.addEventListener('change', () => {
+  byId('credentials-file').textContent = credentials.files?.[0]?.name ?? NO_FILE
+})
+onPress(stop, () => {
   ask({ stop: true })
-  stop.disabled = true
+  turn(stop, false)
   state.textContent = 'Saving and giving back'
 })
 // A page that closes gives its run back at once where there is time, else when the lease is over.
@@ -61,7 +66,7 @@ function show(told: FleetTold): void {
 }
 
 function running(is: boolean): void {
-  start.disabled = is
-  stop.disabled = !is
+  turn(start, !is)
+  turn(stop, is)
   for (const input of [url, name, credentials]) input.disabled = is
 }

@@ -1,10 +1,11 @@
 import { parseJson } from '../../../engine/base/json.ts'
 import { reason, UserError } from '../../../engine/index.ts'
-import type { BranchWorker } from '../../devices/branchWorker.ts'
+import type { ModelConfig } from '../../../model/index.ts'
 import type { ElsewhereDevice } from '../../devices/distribute.ts'
 import type { Pulse } from '../../devices/heartbeat.ts'
-import type { BranchWorkerSpec } from '../../devices/localBranchWorker.ts'
 import { RemoteBranchWorker } from '../../devices/remoteBranchWorker.ts'
+import { RemoteReplica } from '../../devices/remoteReplica.ts'
+import type { RemoteOptions } from '../../devices/remoteWorker.ts'
 import { BUILD } from '../../study/plan/build.ts'
 import { presentWorkers } from '../presence.ts'
 import type { FleetStore } from '../store.ts'
@@ -50,18 +51,38 @@ export class BranchHosts {
 
   /** Returns a device that is opened on a host. @param name default any that is free */
   device(name?: string): ElsewhereDevice {
-    return { open: (spec) => this.#open(spec, name) }
+    return {
+      open: (spec) =>
+        this.#open(spec.config, `branches ${spec.own.map((i) => i + 1).join(', ')}`, name, (options) =>
+          RemoteBranchWorker.open(spec, options),
+        ),
+      openReplica: (spec) =>
+        this.#open(spec.config, 'a copy of the model', name, (options) => RemoteReplica.open(spec, options)),
+    }
   }
 
-  /** @throws UserError when no host is free for too long */
-  async #open(spec: BranchWorkerSpec, name: string | undefined): Promise<BranchWorker> {
+  /**
+   * Finds a host and opens something there.
+   * @param what is told while no host is free
+   * @throws UserError when no host is free for too long
+   */
+  async #open<T>(
+    { channels, imageSize }: ModelConfig,
+    what: string,
+    name: string | undefined,
+    open: (options: RemoteOptions) => Promise<T>,
+  ): Promise<T> {
     const { patience = PATIENCE, pulse = BRANCH_PULSE, halves = false, note } = this.#options
     const until = performance.now() + patience
-    const { channels, imageSize } = spec.config
     let why = 'there is none'
     let told = false
     for (;;) {
-      for (const host of name === undefined ? await this.#hosts() : [name]) {
+      // The connection may be lost for a while.
+      const hosts = await this.#hosts().catch((error: unknown) => {
+        why = reason(error)
+        return []
+      })
+      for (const host of name === undefined ? hosts : [name]) {
         if (this.#asked.has(host)) continue
         this.#asked.add(host)
         try {
@@ -73,7 +94,7 @@ export class BranchHosts {
           }
           const answer = await this.#ask(host, request)
           if (answer.free)
-            return await RemoteBranchWorker.open(spec, pulse, (onMessage) => this.#connect(host, request, onMessage))
+            return await open({ pulse, connect: (onMessage, heard) => this.#connect(host, request, onMessage, heard) })
           why = `${host}: ${answer.why ?? 'is not free'}`
         } catch (error) {
           if (error instanceof UserError) throw error
@@ -86,7 +107,7 @@ export class BranchHosts {
         throw new UserError(
           `no host of the fleet is free for branches (${why}); start one with paraformer worker --branches --fleet … (images of ${channels} x ${imageSize} x ${imageSize})`,
         )
-      if (!told) note(`waiting for a host that is free for branches ${spec.own.map((i) => i + 1).join(', ')} (${why})`)
+      if (!told) note(`waiting for a host that is free for ${what} (${why})`)
       told = true
       await new Promise((resolve) => setTimeout(resolve, PAUSE))
     }
@@ -103,13 +124,14 @@ export class BranchHosts {
     return parseJson(OPEN_ANSWER, answer.data.length > 4096 ? '' : answer.string(), `the answer of ${host}`)
   }
 
-  #connect(host: string, request: OpenRequest, onMessage: (message: unknown) => void): SessionChannel {
+  #connect(host: string, request: OpenRequest, onMessage: (message: unknown) => void, onPart: () => void): SessionChannel {
     const channel = new SessionChannel({
       connection: this.#store.connection,
       host,
       request,
       side: 'asker',
       onMessage,
+      onPart,
     })
     this.#channels.push(channel)
     return channel

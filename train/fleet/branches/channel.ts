@@ -18,6 +18,8 @@ export interface ChannelParts {
   /** Which end this is: the host of branches, or who asked for them. */
   side: 'host' | 'asker'
   onMessage(message: unknown): void
+  /** Is called when a part of a message came that is not whole yet: the other side lives, and its message is large or the network slow. */
+  onPart?(): void
 }
 
 /**
@@ -89,7 +91,10 @@ export class SessionChannel implements ModuleProcess {
     this.bytes.received += data.length
     try {
       const packed = this.#joiner.join(data)
-      if (!packed) return
+      if (!packed) {
+        this.#parts.onPart?.()
+        return
+      }
       const message = unpack(packed)
       if ((message as { close?: unknown } | null)?.close === true) this.#end('closed the session')
       else this.#parts.onMessage(message)

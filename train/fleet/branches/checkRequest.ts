@@ -1,11 +1,16 @@
 import { reason, UserError } from '../../../engine/index.ts'
-import { checkConfig, countParameters, type ParaFormerConfig } from '../../../model/index.ts'
+import { checkConfig, countParameters, type ModelConfig } from '../../../model/index.ts'
 import type { BranchWorkerSpec } from '../../devices/localBranchWorker.ts'
-import type { BranchWorkerRequest, Method } from '../../devices/protocol.ts'
+import type { ReplicaSpec } from '../../devices/localReplica.ts'
+import type { BranchMethod, ReplicaMethod, WorkerRequest } from '../../devices/protocol.ts'
+import { ALIVE } from '../../devices/remoteWorker.ts'
+import { SCHEMES_OF } from '../../schemes/index.ts'
 import { MAX_BATCH } from '../../settings.ts'
 
-/** Methods of a worker, each with a check of its arguments. */
-const METHODS: Readonly<Record<Method, (args: readonly unknown[]) => boolean>> = {
+type Check = (args: readonly unknown[]) => boolean
+
+/** Methods of a worker for branches, each with a check of its arguments. */
+const BRANCH_METHODS: Readonly<Record<BranchMethod, Check>> = {
   load: ([id, images, count]) => isWhole(id) && isFloats(images) && isWhole(count) && count <= MAX_BATCH,
   drop: ([id]) => isWhole(id),
   forward: ([request]) => isForward(request),
@@ -18,34 +23,53 @@ const METHODS: Readonly<Record<Method, (args: readonly unknown[]) => boolean>> =
   endTrace: (args) => args.length === 0,
 }
 
+/** Methods of a replica. */
+const REPLICA_METHODS: Readonly<Record<ReplicaMethod, Check>> = {
+  load: ([id, images, labels]) =>
+    isWhole(id) && isFloats(images) && labels instanceof Int32Array && labels.length > 0 && labels.length <= MAX_BATCH,
+  drop: ([id]) => isWhole(id),
+  gradient: ([request]) => isGradient(request),
+  update: ([parameters]) => isFloats(parameters),
+  startTrace: (args) => args.length === 0,
+  endTrace: (args) => args.length === 0,
+}
+
+/** What a session has: branches, or a replica. */
+export type SessionKind = 'open' | 'replica'
+
 /**
  * Checks a message from another machine.
- * @param first whether it must open the worker
+ * @param kind is what the session has; undefined until it is opened, which the message must do then
  * @throws UserError for one that is no request, or whose values are of a wrong kind or shape
  */
-export function checkRequest(message: unknown, first: boolean): BranchWorkerRequest {
+export function checkRequest(message: unknown, kind: SessionKind | undefined): WorkerRequest {
   const fields = (typeof message === 'object' && message !== null ? message : {}) as Record<string, unknown>
   const { id } = fields
-  if (!(isWhole(id) || id === -1)) throw new UserError('a message about branches has no number')
-  if (fields.alive === true && !first) return { id, alive: true }
-  if (first !== 'open' in fields)
-    throw new UserError(first ? 'a session begins with something else than open' : 'a session is opened twice')
-  if (first) return { id, open: checkSpec(fields.open) }
+  if (!(isWhole(id) || id === ALIVE)) throw new UserError('a message about branches has no number')
+  if (fields.alive === true && kind) return { id, alive: true }
+  const opens = 'open' in fields || 'replica' in fields
+  if (opens === (kind !== undefined))
+    throw new UserError(kind ? 'a session is opened twice' : 'a session begins with something else than open')
+  if (!kind) return 'open' in fields ? { id, open: checkSpec(fields.open) } : { id, replica: checkReplica(fields.replica) }
   const { method, args } = fields
-  if (typeof method !== 'string' || !Object.hasOwn(METHODS, method) || !Array.isArray(args))
+  const methods: Readonly<Record<string, Check>> = kind === 'open' ? BRANCH_METHODS : REPLICA_METHODS
+  if (typeof method !== 'string' || !Object.hasOwn(methods, method) || !Array.isArray(args))
     throw new UserError(`a message about branches asks for ${JSON.stringify(String(method).slice(0, 40))}`)
-  if (!METHODS[method as Method](args)) throw new UserError(`the arguments of ${method} are of a wrong kind or shape`)
-  return { id, method: method as Method, args }
+  if (!methods[method]!(args)) throw new UserError(`the arguments of ${method} are of a wrong kind or shape`)
+  return { id, method: method as BranchMethod | ReplicaMethod, args }
+}
+
+function checkedConfig(config: unknown): ModelConfig {
+  try {
+    return checkConfig(config as ModelConfig)
+  } catch (error) {
+    throw new UserError(`the config of a model is refused: ${reason(error)}`)
+  }
 }
 
 function checkSpec(value: unknown): BranchWorkerSpec {
   const spec = (typeof value === 'object' && value !== null ? value : {}) as BranchWorkerSpec
-  let config: ParaFormerConfig
-  try {
-    config = checkConfig(spec.config) as ParaFormerConfig
-  } catch (error) {
-    throw new UserError(`the config of branches is refused: ${reason(error)}`)
-  }
+  const config = checkedConfig(spec.config)
   if (config.architecture !== 'paraformer') throw new UserError(`a ${config.architecture} has no branches`)
   const { own, stem, branches } = spec
   const known = (i: unknown) => isWhole(i) && i < config.branches
@@ -54,6 +78,18 @@ function checkSpec(value: unknown): BranchWorkerSpec {
   const numbers = [stem, branches?.parameters, branches?.m, branches?.v].reduce((sum, entries) => sum + numbersOf(entries), 0)
   const most = 3 * countParameters(config).total
   if (!(numbers <= most)) throw new UserError(`the state of branches has ${numbers} numbers; its model has at most ${most}`)
+  return { ...spec, config }
+}
+
+function checkReplica(value: unknown): ReplicaSpec {
+  const spec = (typeof value === 'object' && value !== null ? value : {}) as ReplicaSpec
+  const config = checkedConfig(spec.config)
+  if (!SCHEMES_OF[config.architecture].includes(spec.scheme))
+    throw new UserError(
+      `a ${config.architecture} is not trained by a scheme ${JSON.stringify(String(spec.scheme).slice(0, 40))}`,
+    )
+  const [numbers, total] = [numbersOf(spec.parameters), countParameters(config).total]
+  if (numbers !== total) throw new UserError(`a replica has ${numbers} parameters; its model has ${total}`)
   return { ...spec, config }
 }
 
@@ -81,6 +117,12 @@ function isForward(value: unknown): boolean {
     isWhole(random?.seed) &&
     isWhole(random?.counter)
   )
+}
+
+function isGradient(value: unknown): boolean {
+  const { parts, seed, lossScale } = (value ?? {}) as Record<string, unknown>
+  const isPart = (part: any) => isWhole(part?.id) && isWhole(part.counter) && typeof part.share === 'number'
+  return Array.isArray(parts) && parts.length > 0 && parts.every(isPart) && isWhole(seed) && typeof lossScale === 'number'
 }
 
 function isUpdate(value: unknown): boolean {

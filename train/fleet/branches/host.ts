@@ -3,21 +3,26 @@ import type { Msg } from '@nats-io/nats-core'
 import { parseJson } from '../../../engine/base/json.ts'
 import { reason, UserError } from '../../../engine/index.ts'
 import type { ModuleProcess } from '../../../engine/platform/types.ts'
-import type { BranchWorkerRequest } from '../../devices/protocol.ts'
-import { onThisMachine } from '../../devices/remoteBranchWorker.ts'
+import type { WorkerRequest } from '../../devices/protocol.ts'
+import { ALIVE, onThisMachine } from '../../devices/remoteWorker.ts'
 import { BUILD } from '../../study/plan/build.ts'
 import type { WorkerClass } from '../names.ts'
 import { isGoneHere } from '../nodeMachine.ts'
 import { Presence } from '../presence.ts'
 import { type FleetStore, PRESENCE } from '../store.ts'
 import { SessionChannel } from './channel.ts'
-import { checkRequest } from './checkRequest.ts'
+import { checkRequest, type SessionKind } from './checkRequest.ts'
 import { OPEN_REQUEST, type OpenRequest, openSubject } from './protocol.ts'
 
 /** Milliseconds in which a session that was granted must be opened. */
 const BEGIN = 30_000
-/** Milliseconds without a message after which a session is over. */
-const SILENCE = 60_000
+/**
+ * Milliseconds without a message after which a session is over. Who asked for it sends a sign of life every second, and waits a minute for a
+ * host that is free, so that a trainer that was killed and started again finds the host free in time.
+ */
+const SILENCE = 30_000
+/** Milliseconds between signs of life while a large message arrives. */
+const SIGN = 1000
 /** Bytes of the largest request for a session. */
 const MAX_REQUEST = 4096
 
@@ -114,6 +119,9 @@ class Session {
   #process: ModuleProcess | undefined
   #timer: ReturnType<typeof setTimeout>
   #over = false
+  /** What the session has; undefined until it is opened. */
+  #kind: SessionKind | undefined
+  #lastSign = 0
 
   constructor(options: HostOptions, request: OpenRequest, onEnd: (how: string) => void) {
     const { store, name } = options
@@ -125,6 +133,7 @@ class Session {
       request,
       side: 'host',
       onMessage: (message) => this.#take(message),
+      onPart: () => this.#sign(),
     })
     this.#timer = setTimeout(() => void this.end('nothing came'), BEGIN)
     this.#channel.ended.then((how) => this.end(`the other side ${how}`))
@@ -138,21 +147,42 @@ class Session {
     this.#onEnd(how)
   }
 
-  #take(message: unknown): void {
+  #wait(): void {
     clearTimeout(this.#timer)
     this.#timer = setTimeout(() => void this.end('nothing came any more'), SILENCE)
-    let request: BranchWorkerRequest
+  }
+
+  /** Says that this host lives, since questions whether it does wait behind the parts of a large message. */
+  #sign(): void {
+    this.#wait()
+    const now = performance.now()
+    if (now - this.#lastSign < SIGN) return
+    this.#lastSign = now
+    this.#channel.send({ id: ALIVE, value: undefined })
+  }
+
+  #take(message: unknown): void {
+    this.#wait()
+    let request: WorkerRequest
     try {
-      request = checkRequest(message, this.#process === undefined)
+      request = checkRequest(message, this.#kind)
     } catch (error) {
       this.#options.note(`refused: ${reason(error)}`)
       void this.end('a message was refused')
       return
     }
-    if ('open' in request) {
+    if ('open' in request || 'replica' in request) {
       // The device is this host's choice.
-      request = { id: request.id, open: { ...request.open, request: { adapter: this.#options.adapter } } }
-      this.#process = onThisMachine((reply) => this.#channel.send(reply))
+      const device = { adapter: this.#options.adapter }
+      this.#kind = 'open' in request ? 'open' : 'replica'
+      request =
+        'open' in request
+          ? { id: request.id, open: { ...request.open, request: device } }
+          : { id: request.id, replica: { ...request.replica, request: device } }
+      this.#process = onThisMachine(
+        (reply) => this.#channel.send(reply),
+        () => {},
+      )
       this.#process.ended.then((ended) => this.end(`its process ${ended}`))
     }
     this.#process!.send(request)

@@ -5,6 +5,8 @@ import { fromHalves, toHalves } from '../../../kernels/half.ts'
 const HEAD = 4
 /** Most distinct values of a plane of an image that are sent as a palette. */
 const PALETTE = 256
+/** The largest exponent, either sign, by which numbers are scaled. */
+const MAX_EXPONENT = 126
 /** The deepest nesting of a message that is read. */
 const DEPTH = 8
 
@@ -13,10 +15,13 @@ const ARRAYS = { Float32Array, Int32Array, Uint32Array, Uint8Array } as const
 type ArrayName = keyof typeof ARRAYS
 type AnyArray = Float32Array | Int32Array | Uint32Array | Uint8Array
 
-/** A place of the JSON where an array belongs. Halves are float32 numbers that travel as float16, planes are images by palettes. */
+/**
+ * A place of the JSON where an array belongs. Halves are float32 numbers that travel as float16, times 2^exponent; planes are images by
+ * palettes.
+ */
 type Placed =
   | { $array: ArrayName; at: number; length: number }
-  | { $halves: number; length: number }
+  | { $halves: number; length: number; exponent: number }
   | { $planes: number; palettes: number; planes: number; width: number; length: number }
 
 export interface PackOptions {
@@ -59,7 +64,10 @@ export function pack(message: unknown, { halves = false, plane }: PackOptions = 
           width: plane!,
           length,
         }
-      if (halves) return { $halves: place(bytesOf(toHalves(array))), length }
+      if (halves) {
+        const exponent = exponentOf(array)
+        return { $halves: place(bytesOf(toHalves(times(array, exponent)))), length, exponent }
+      }
     }
     return { $array: array.constructor.name as ArrayName, at: place(bytesOf(array)), length }
   }
@@ -104,7 +112,11 @@ export function unpack(packed: Uint8Array): unknown {
       if (!type) throw malformed('an array')
       return new type(take(fields.at, fields.length * type.BYTES_PER_ELEMENT).buffer as ArrayBuffer)
     }
-    if ('$halves' in fields) return fromHalves(new Uint16Array(take(fields.$halves, fields.length * 2).buffer as ArrayBuffer))
+    if ('$halves' in fields) {
+      const { $halves, length, exponent } = fields
+      if (!(Number.isInteger(exponent) && Math.abs(exponent) <= MAX_EXPONENT)) throw malformed('an exponent')
+      return times(fromHalves(new Uint16Array(take($halves, length * 2).buffer as ArrayBuffer)), -exponent)
+    }
     if ('$planes' in fields) return fromPlanes(fields, take)
     return Object.fromEntries(Object.entries(fields).map(([key, item]) => [key, decode(item, depth + 1)]))
   }
@@ -119,6 +131,29 @@ export function unpack(packed: Uint8Array): unknown {
 
 function malformed(what: string): UserError {
   return new UserError(`a message is malformed in ${what}`)
+}
+
+/**
+ * Returns the exponent of the power of two that brings the largest of some numbers to 2^14 and a little below the limit of float16, so that small
+ * numbers keep their digits: gradients are often below 2^-14, where float16 has fewer. 0 for numbers that are all zero, or among which is an infinity.
+ */
+function exponentOf(values: Float32Array): number {
+  let largest = 0
+  for (let i = 0; i < values.length; i++) {
+    const size = Math.abs(values[i]!)
+    if (size > largest) largest = size
+  }
+  if (!(largest > 0 && largest < Number.POSITIVE_INFINITY)) return 0
+  return Math.max(-MAX_EXPONENT, Math.min(MAX_EXPONENT, 14 - Math.floor(Math.log2(largest))))
+}
+
+/** Multiplies by 2^exponent, which changes no digit. */
+function times(values: Float32Array, exponent: number): Float32Array {
+  if (exponent === 0) return values
+  const factor = 2 ** exponent
+  const scaled = new Float32Array(values.length)
+  for (let i = 0; i < values.length; i++) scaled[i] = values[i]! * factor
+  return scaled
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: ArrayBufferView): Uint8Array {

@@ -1,7 +1,6 @@
-import { concat, layerNorm, linear, type Tensor } from '../../../engine/index.ts'
+import { concat, crossEntropies, layerNorm, linear, type Tensor } from '../../../engine/index.ts'
 import { countFlops, type Mode, type ParaFormer } from '../../../model/index.ts'
 import { defineScheme, type Objective, type SchemeDefinition } from '../../schemes/index.ts'
-import { lossesOf } from '../../schemes/objectives.ts'
 import type { Freeze, Softmax } from './ways.ts'
 
 /** The model before a new task, and how the task is learned. */
@@ -41,7 +40,7 @@ function expansionLoss(old: ExpansionSchemeOptions, branches: number, mode: Mode
       const { classes } = paraformer.config
       const apart = softmax === 'task' && classes > old.classes
       const losses = apart // [m - old]
-        ? lossesOf(
+        ? crossEntropies(
             logits.slice([
               [0, logits.shape[0]!],
               [0, labels.shape[0]!],
@@ -49,7 +48,7 @@ function expansionLoss(old: ExpansionSchemeOptions, branches: number, mode: Mode
             ]),
             labels.sub(old.classes),
           )
-        : lossesOf(logits, labels)
+        : crossEntropies(logits, labels)
       return { objective: losses.sum(), losses: losses.detach(), logits: logits.detach() }
     },
   }

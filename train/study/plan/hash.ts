@@ -1,10 +1,9 @@
 import { createHash } from 'node:crypto'
-import { canonical } from './canonical.ts'
+import { hashParts } from './hashParts.ts'
 
 /** Returns the hash of a value as JSON, or of bytes: 20 hexadecimal digits. */
 export function hashOf(...values: readonly unknown[]): string {
   const hash = createHash('sha256')
-  for (const value of values)
-    hash.update(ArrayBuffer.isView(value) ? new Uint8Array(value.buffer, value.byteOffset, value.byteLength) : canonical(value))
+  for (const part of hashParts(values)) hash.update(part)
   return hash.digest('hex').slice(0, 20)
 }

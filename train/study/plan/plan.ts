@@ -4,11 +4,11 @@ import { branchShape, countParameters, type ModelConfig } from '../../../model/i
 import { Purpose } from '../../data/random.ts'
 import { instantiate, type SchemeDefinition, schemeOf, trainingFlops } from '../../schemes/index.ts'
 import { checkSettings, modelConfigOf, type SettingName, type Settings } from '../../settings.ts'
-import { BUILD } from './build.ts'
 import type { StudyData } from './data.ts'
 import { type Arm, type Budget, checkGiven, type Study } from './define.ts'
 import { expansionWork } from './expansionWork.ts'
 import { hashOf } from './hash.ts'
+import { keyParts } from './keyParts.ts'
 import type { LoadedStudy } from './source.ts'
 import { batchSizes, miniBatchesFor, type Work, type WorkQuestion, workOf } from './work.ts'
 
@@ -84,12 +84,8 @@ export interface KeyInputs {
 /** Returns the key of a run: the hash of all that decides its numbers but the device. */
 export function runKey({ loaded, data, arm, settings, kind }: KeyInputs): string {
   const { model, scheme, count, procedure } = loaded.study.arms[arm]!
-  // The settings of an arm without functions say all that its file says.
   const code = (model ?? scheme ?? count) ? loaded.hash : ''
-  // The key does not depend on where the files lie.
-  const { dataDir, download, ...deciding } = settings
-  const more = procedure ? [procedure] : []
-  return hashOf([kind, loaded.study.id, arm, deciding, data, code, BUILD.version, BUILD.sources, ...more])
+  return hashOf(keyParts({ kind, study: loaded.study.id, arm, settings, data, code, procedure }))
 }
 
 /** Makes the plan of a study: the settings and the work of each run. */

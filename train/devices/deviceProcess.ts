@@ -1,27 +1,28 @@
-// The process of a RemoteBranchWorker. It is an entry point of its own, because a process starts from a file.
+// The process of a RemoteWorker. It is an entry point of its own, because a process starts from a file.
 import { LocalBranchWorker } from './localBranchWorker.ts'
-import { type BranchWorkerReply, type BranchWorkerRequest, sendError } from './protocol.ts'
+import { LocalReplica } from './localReplica.ts'
+import { sendError, type WorkerReply, type WorkerRequest } from './protocol.ts'
 
-let opening: Promise<LocalBranchWorker> | undefined
+let opening: Promise<LocalBranchWorker | LocalReplica> | undefined
 
-function reply(message: BranchWorkerReply): void {
+function reply(message: WorkerReply): void {
   // The parent may be gone meanwhile; the `disconnect` event tells.
   if (process.connected) process.send!(message, undefined, undefined, () => {})
 }
 
-async function answer(request: BranchWorkerRequest): Promise<unknown> {
-  if ('open' in request) {
-    opening = LocalBranchWorker.open(request.open)
+async function answer(request: WorkerRequest): Promise<unknown> {
+  if ('open' in request || 'replica' in request) {
+    opening = 'open' in request ? LocalBranchWorker.open(request.open) : LocalReplica.open(request.replica)
     await opening
     return undefined
   }
   if ('alive' in request) return undefined
-  const worker = await opening!
-  const call = worker[request.method] as (...args: readonly unknown[]) => Promise<unknown>
+  const worker = (await opening!) as unknown as Record<string, (...args: readonly unknown[]) => Promise<unknown>>
+  const call = worker[request.method]!
   return call.apply(worker, [...request.args])
 }
 
-process.on('message', async (request: BranchWorkerRequest) => {
+process.on('message', async (request: WorkerRequest) => {
   try {
     reply({ id: request.id, value: await answer(request) })
   } catch (error) {
