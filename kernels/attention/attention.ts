@@ -1,4 +1,5 @@
 import { type KernelSpec, reads, writes } from '../spec.ts'
+import broadcast from './broadcast.wgsl'
 import direct from './direct.wgsl'
 import keyValueDirect from './keyValueGradientDirect.wgsl'
 import keyValueQuad from './keyValueGradientQuad.wgsl'
@@ -29,7 +30,7 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
   rows: ({ queries }) => queries,
   steps: ({ keys }) => keys,
   step: 'KEYS',
-  ...{ direct, subgroup, quad, tiled, subgroupMatrix },
+  ...{ direct, subgroup, broadcast, quad, tiled, subgroupMatrix },
   directStep: 4,
   // Sums over up to 1,024 keys are not compensated and are at most 4e-6 off; compensation takes 3 to 8 % more time (SwiftShader).
   quadChain: 256,

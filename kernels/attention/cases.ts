@@ -48,6 +48,7 @@ const SHAPES: readonly Shape[] = [
   // So many heads that a workgroup of `tiled` has one part.
   { dims: [64, 3, 36, 35, 4] },
   { dims: [1, 2, 50, 50, 64], scores: 'large' },
+  { dims: [2, 2, 19, 41, 44], layout: 'cross' },
   { dims: [2, 1, 33, 47, 16], scores: 'large', layout: 'cross' },
   { dims: [1, 2, 50, 20, 64], scores: 'equal' },
   { dims: [2, 5, 33, 33, 7], layout: 'packed', half: true },
@@ -258,9 +259,10 @@ export const keyValueGradientCases = casesFor<KeyValueGradientProblem>(['dkv'], 
 
 /** The same problem with the gradients of keys and values behind those of the queries in one buffer, where they are not packed. */
 function together(problem: Problem): Problem {
-  const { dq, dk, dv } = problem
+  const { dq, dk, dv, width } = problem
   if (dk[3] === 3 * problem.heads * problem.width) return problem
-  const start = reach(problem, dq, problem.queries) + 2
+  // Rows that lie in aligned fours still do.
+  const start = reach(problem, dq, problem.queries) + (width % 4 === 0 ? 4 : 2)
   const behind = ([offset, ...strides]: RowView): RowView => [start + offset, ...strides]
   return { ...problem, dk: behind(dk), dv: behind(dv) }
 }

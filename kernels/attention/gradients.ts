@@ -1,10 +1,11 @@
 // All gradients of attention in one kernel, for software devices.
 import { branchStrides, type Capabilities, ceilDiv, grid1d, type KernelSpec, type Param, scalars, writes } from '../spec.ts'
 import type { KeyValueGradientProblem, QueryGradientProblem } from './attention.ts'
-import source from './gradients.wgsl'
+import subgroup from './gradients.wgsl'
+import broadcast from './gradientsBroadcast.wgsl'
 import { hasOptions } from './options.ts'
 import type { AttentionShape } from './shape.ts'
-import { operandBytes, operands, productFlops, roomFor } from './variants.ts'
+import { broadcastConstants, fitsBroadcast, operandBytes, operands, productFlops, roomFor } from './variants.ts'
 
 /** The gradients dq, dk and dv are all in the buffer at the binding `gradients`. */
 export type GradientsProblem = QueryGradientProblem & KeyValueGradientProblem
@@ -37,6 +38,12 @@ function supports(device: Capabilities, problem: AttentionShape): boolean {
   return fits && precise && dtype === undefined && !hasOptions(problem)
 }
 
+/** Whether a device runs the variant for rows that lie in aligned fours. */
+function runsBroadcast(device: Capabilities, problem: GradientsProblem): boolean {
+  const { q, k, v, out, dOut, dq, dk, dv } = problem
+  return fitsBroadcast(device, problem, [q, k, v, out, dOut, dq, dk, dv])
+}
+
 /**
  * dq [B, H, Tq, Dh], dk and dv [B, H, Tk, Dh], the gradients of attention, from q, out and dOut [B, H, Tq, Dh], k and v [B, H, Tk, Dh],
  * and from lse [B, H, Tq] of `attention` (FlashAttention, 2205.14135). They are in one buffer. The kernel also writes
@@ -60,7 +67,7 @@ export const attentionGradients: KernelSpec<GradientsProblem> = {
   variants: [
     {
       name: 'subgroup',
-      source,
+      source: subgroup,
       supports,
       constants(problem, device) {
         const { sets, rows, lanes } = blockOf(problem, device)
@@ -77,7 +84,20 @@ export const attentionGradients: KernelSpec<GradientsProblem> = {
       },
       grid: ({ batch, heads }) => grid1d(batch * heads),
     },
+    {
+      name: 'broadcast',
+      source: broadcast,
+      supports: (device, problem) => supports(device, problem) && runsBroadcast(device, problem),
+      constants: (problem, device) => broadcastConstants(problem, problem.keys, device),
+      grid: ({ batch, heads }) => grid1d(batch * heads),
+    },
   ],
+  // On lavapipe `broadcast` takes 0.8 of the time at B4 H4 T256 D64 and B8 H3 T197 D64, and 1.25 at B64 H4 T65 D32, where a row is one four
+  // a lane. On SwiftShader, whose broadcasts are slow, it takes 1.1 to 1.4.
+  choose(device, problem) {
+    const pays = !device.gathersPrivate && problem.width > 32
+    return pays && runsBroadcast(device, problem) ? 'broadcast' : 'subgroup'
+  },
   shapeClass: ({ batch, heads, queries, keys, width }) => [batch, heads, queries, keys, width],
   flops: productFlops(5),
   bytes: operandBytes(4, 4),

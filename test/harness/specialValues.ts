@@ -96,6 +96,8 @@ export interface SpecialCase {
   slow?: boolean
   /** Outputs that are not compared. */
   free?: readonly string[]
+  /** The only variant to run, where others have run on such values. */
+  variant?: string
 }
 
 const entriesByName = new Map(
@@ -134,6 +136,7 @@ export function testSpecial(
   if (variants.length === 0 && !spec.partial && (on.capabilities.f16 || !half))
     throw new Error(`no variant of ${spec.name} runs ${kase.name}`)
   for (const variant of variants) {
+    if (special.variant && variant.name !== special.variant) continue
     // The default device runs the other variants, of those that are the same code the first.
     if (special.slow && pipelines === 'few' && !chosen.has(variant.name)) continue
     if (special.slow && pipelines && variants.find(({ source }) => source === variant.source) !== variant) continue

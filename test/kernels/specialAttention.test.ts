@@ -75,62 +75,67 @@ const EDGES: readonly Scenario[] = [
 ]
 
 /** The problem that all kernels share, and the operands of the scenarios, each of which is a sequence. */
-function sequences(scenarios: readonly Scenario[]) {
-  const shape: AttentionShape = { batch: scenarios.length, heads: 1, queries: T, keys: T, width: W, scale: 1 }
-  const view: RowView = [0, T * W, T * W, W]
-  const size = scenarios.length * T * W
-  const behind: RowView = [size, T * W, T * W, W]
+function sequences(scenarios: readonly Scenario[], width = W) {
+  const shape: AttentionShape = { batch: scenarios.length, heads: 1, queries: T, keys: T, width, scale: 1 }
+  const view: RowView = [0, T * width, T * width, width]
+  const size = scenarios.length * T * width
+  const behind: RowView = [size, T * width, T * width, width]
   const problem = { ...shape, ...{ q: view, k: view, v: view, out: view, dOut: view, dq: view, dk: view, dv: behind } }
   const operand = (seed: number) => Float64Array.from({ length: size }, (_, i) => (((i + seed) * 7919) % 23) / 8 - 1.375)
   const operands = { q: operand(0), k: operand(5), v: operand(9), dOut: operand(14) }
   for (const [s, scenario] of scenarios.entries()) {
-    scenario((name, token) => operands[name].subarray((s * T + token) * W, (s * T + token + 1) * W))
+    scenario((name, token) => operands[name].subarray((s * T + token) * width, (s * T + token + 1) * width))
   }
   for (const values of Object.values(operands)) values.set(Float32Array.from(values))
   return { problem, size, rows: scenarios.length * T, operands }
 }
 
-const all = sequences([...SCENARIOS, ...EDGES])
-check({
-  kernel: 'attention',
-  name: 'scenarios',
-  problem: all.problem,
-  inputs: { q: all.operands.q, k: all.operands.k, v: all.operands.v, mask: [0] },
-  outputs: { out: all.size, lse: all.rows },
-  tolerance: 1e-5,
-})
+/** Checks the forward kernel. */
+function checkForward(width: number, variant?: string): void {
+  const { problem, operands, size, rows } = sequences([...SCENARIOS, ...EDGES], width)
+  const { q, k, v } = operands
+  const [inputs, outputs] = [
+    { q, k, v, mask: [0] },
+    { out: size, lse: rows },
+  ]
+  check({ kernel: 'attention', name: 'scenarios', problem, inputs, outputs, tolerance: 1e-5, ...(variant && { variant }) })
+}
 
-const { problem, size, rows, operands } = sequences(SCENARIOS)
+/** The operands of the backward kernels. */
+function backward(width: number) {
+  const { problem, size, rows, operands } = sequences(SCENARIOS, width)
+  const saved = { out: new Float64Array(size), lse: new Float64Array(rows) }
+  const arrays: Arrays = { ...operands, ...saved, statistics: new Float64Array(deltaStart(problem) + rows) }
+  arrays.dq = new Float64Array(size)
+  attentionReference(problem, arrays)
+  arrays.statistics!.set(saved.lse)
+  const ofQueries = { ...operands, out: saved.out, statistics: arrays.statistics!.slice(), mask: [0] }
+  queryGradientReference(problem, arrays)
+  return { problem, size, operands, ofQueries, lse: saved.lse, delta: arrays.statistics!.slice(deltaStart(problem)) }
+}
+
+/** Checks the kernel for all gradients. */
+function checkGradients({ problem, size, ofQueries }: ReturnType<typeof backward>, variant: string): void {
+  const { mask: _, ...inputs } = ofQueries
+  const { dv } = problem
+  const behindQueries = { dk: dv, dv: [2 * size, ...dv.slice(1)] }
+  const outputs = { gradients: 3 * size }
+  const together = { ...problem, ...behindQueries }
+  check({ kernel: 'attentionGradients', name: 'scenarios', problem: together, inputs, outputs, tolerance: 1e-3, variant })
+}
+
+checkForward(W)
+// Rows in aligned fours.
+checkForward(W + 1, 'broadcast')
+const given = backward(W)
+const { problem, size, operands, ofQueries, lse, delta } = given
 const { q, k, v, dOut } = operands
-const saved = { out: new Float64Array(size), lse: new Float64Array(rows) }
-const statistics = new Float64Array(deltaStart(problem) + rows)
-const arrays: Arrays = { ...operands, ...saved, statistics, dq: new Float64Array(size) }
-attentionReference(problem, arrays)
-statistics.set(saved.lse)
-const { out, lse } = saved
-const ofQueries = { q, k, v, out, dOut, statistics: statistics.slice(), mask: [0] }
-queryGradientReference(problem, arrays)
-const delta = statistics.slice(deltaStart(problem))
 const name = 'scenarios'
-check({
-  kernel: 'attentionQueryGradient',
-  name,
-  problem,
-  inputs: ofQueries,
-  outputs: { dq: size },
-  tolerance: 1e-3,
-})
+check({ kernel: 'attentionQueryGradient', name, problem, inputs: ofQueries, outputs: { dq: size }, tolerance: 1e-3 })
 const ofKeys = { q, k, v, dOut, lse, delta, mask: [0] }
 check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
-const behindQueries = { dk: problem.dv, dv: [2 * size, ...problem.dv.slice(1)] }
-check({
-  kernel: 'attentionGradients',
-  name,
-  problem: { ...problem, ...behindQueries },
-  inputs: { q, k, v, out, dOut, statistics: ofQueries.statistics },
-  outputs: { gradients: 3 * size },
-  tolerance: 1e-3,
-})
+checkGradients(given, 'subgroup')
+checkGradients(backward(W + 1), 'broadcast')
 
 /** A scenario with what its mask holds for a query and a key; -Infinity hides. */
 type Masked = [scenario: Scenario, mask: (query: number, key: number) => number]
