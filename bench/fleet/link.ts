@@ -9,9 +9,10 @@ import { connectFleet } from '../../train/fleet/connect.ts'
 import { presentWorkers } from '../../train/fleet/presence.ts'
 import { credentialsOf, writeServerFolder } from '../../train/fleet/server.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
+import { quantiles } from '../statistics.ts'
 import { KIND_NAMES, type Kind } from './kinds.ts'
 import { type LinkSettings, Namespaces, requireNamespaces } from './namespaces.ts'
-import { type Phase, predictStep } from './predict.ts'
+import { type Phase, predictStep, type StepTime, stepTime } from './predict.ts'
 import { beginTraining } from './trainings.ts'
 
 const HOSTS = 2
@@ -28,8 +29,8 @@ export interface FleetLinkFlags {
   delay: number
   /** Percent. */
   loss: number
-  /** Mbit/s; 0 for no limit. */
-  rate: number
+  /** Mbit/s; default no limit. */
+  rate?: number
   adapter?: string
   json?: boolean
 }
@@ -37,11 +38,9 @@ export interface FleetLinkFlags {
 /** A training step over hosts behind a link. */
 export interface FleetLinkRow extends LinkSettings {
   kind: Kind
-  /** Mean milliseconds of a step: predicted from that without delay, losses and limit, and measured. */
-  predicted: number
-  measured: number
-  /** Standard error of the mean. */
-  error: number
+  /** Milliseconds of a step: predicted from the median without delay, losses and limit, and measured. */
+  predicted: StepTime
+  measured: StepTime
   /** Bytes that each host's device sent and received in a step, heads of packets and what was sent again included. */
   bytesOfHost: number
   /** Whether all losses are those over processes of this machine, to the bit. */
@@ -76,8 +75,9 @@ export async function benchFleetLink(flags: FleetLinkFlags): Promise<void> {
     if (flags.json) return console.log(JSON.stringify(rows, null, 2))
     const cells = rows.map((row) => [
       ...[KIND_NAMES[row.kind], `${row.delay}`, `${100 * row.loss}`, row.rate === 0 ? '' : `${row.rate}`],
-      ...[row.predicted.toFixed(0), `${row.measured.toFixed(0)} ± ${row.error.toFixed(0)}`],
-      `${(row.predicted / row.measured).toFixed(2)}x`,
+      ...[row.predicted.median.toFixed(0), row.measured.median.toFixed(0)],
+      `${(row.predicted.median / row.measured.median).toFixed(2)}x`,
+      ...[row.predicted.mean.toFixed(0), `${row.measured.mean.toFixed(0)} ± ${row.measured.error.toFixed(0)}`],
       ...[(row.bytesOfHost / 1e6).toFixed(3), row.same ? 'yes' : 'NO'],
     ])
     const head = [
@@ -101,15 +101,18 @@ export async function benchFleetLink(flags: FleetLinkFlags): Promise<void> {
 }
 
 async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags: FleetLinkFlags): Promise<FleetLinkRow[]> {
-  const { preset, batch, steps, delay, loss, rate, adapter } = flags
+  const { preset, batch, steps, delay, loss, rate = 0, adapter } = flags
   const none = { delay: 0, loss: 0, rate: 0 }
   const links: LinkSettings[] = [none, { ...none, delay }, { delay, loss: loss / 100, rate: 0 }]
   if (rate > 0) links.push({ delay, loss: 0, rate }, { delay, loss: loss / 100, rate })
   const rounds = Math.ceil(steps / ROUND)
+  // Links take turns, since other work on this machine comes and goes; but the window that losses leave would be that of a link without any.
+  const [without, having] = [links.filter((link) => link.loss === 0), links.filter((link) => link.loss > 0)]
+  const turns = [without, [none, ...having]].flatMap((group) => Array.from({ length: rounds }, () => group).flat())
   const expected: number[] = []
   const others = Array.from({ length: HOSTS }, () => ({ adapter }))
   const near = await beginTraining(kind, preset, batch, others)
-  while (expected.length < 2 + links.length * rounds * (ROUND + WARM_UP)) expected.push((await near.step()).loss)
+  while (expected.length < 2 + turns.length * (ROUND + WARM_UP)) expected.push((await near.step()).loss)
   await near.close()
   const places = new BranchHosts(store, { note: () => {} })
   const far = await beginTraining(
@@ -124,33 +127,28 @@ async function measure(spaces: Namespaces, store: FleetStore, kind: Kind, flags:
     const found = links.map(() => ({ times: [] as number[], same: true, sent: 0, received: 0, wire: 0 }))
     const wire = async () => (await spaces.bytes(1)) + (await spaces.bytes(2))
     let done = 2
-    // The links take turns, since other work on this machine comes and goes.
-    for (let round = 0; round < rounds; round++)
-      for (const [i, link] of links.entries()) {
-        const of = found[i]!
-        await spaces.set(link)
-        const step = async () => {
-          const { loss, ms } = await far.step()
-          of.same &&= loss === expected[done++]
-          return ms
-        }
-        for (let i = 0; i < WARM_UP; i++) await step()
-        const before = { ...places.bytes, wire: await wire() }
-        for (let i = 0; i < ROUND; i++) of.times.push(await step())
-        of.sent += places.bytes.sent - before.sent
-        of.received += places.bytes.received - before.received
-        of.wire += (await wire()) - before.wire
+    for (const link of turns) {
+      const of = found[links.indexOf(link)]!
+      await spaces.set(link)
+      const step = async () => {
+        const { loss, ms } = await far.step()
+        of.same &&= loss === expected[done++]
+        return ms
       }
-    const meanOf = (values: readonly number[]) => values.reduce((sum, value) => sum + value, 0) / values.length
-    const perHost = (bytes: number) => bytes / rounds / ROUND / HOSTS
-    const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent), perHost(found[0]!.received))
-    const local = meanOf(found[0]!.times)
+      for (let i = 0; i < WARM_UP; i++) await step()
+      const before = { ...places.bytes, wire: await wire() }
+      for (let i = 0; i < ROUND; i++) of.times.push(await step())
+      of.sent += places.bytes.sent - before.sent
+      of.received += places.bytes.received - before.received
+      of.wire += (await wire()) - before.wire
+    }
+    const perHost = (bytes: number, of: number) => bytes / found[of]!.times.length / HOSTS
+    const phases = phasesOf(kind, far.rows, perHost(found[0]!.sent, 0), perHost(found[0]!.received, 0))
+    const local = quantiles(found[0]!.times).median
     return links.map((link, i) => {
       const { times, same, wire } = found[i]!
-      const measured = meanOf(times)
-      const error = Math.sqrt(meanOf(times.map((ms) => (ms - measured) ** 2)) / (times.length - 1))
       const predicted = predictStep(local, phases, HOSTS, link)
-      return { kind, ...link, measured, error, same, predicted, bytesOfHost: perHost(wire) }
+      return { kind, ...link, measured: stepTime(times), same, predicted, bytesOfHost: perHost(wire, i) }
     })
   } finally {
     await spaces.set(none)

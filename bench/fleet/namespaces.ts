@@ -72,9 +72,11 @@ export class Namespaces {
         await execute('ip', ['netns', 'add', `${id}-${name}`])
         made.push(name)
         await execute('ip', ['-n', `${id}-${name}`, 'link', 'set', 'lo', 'up'])
-        // A namespace may always choose Reno, whatever this machine has; and no connection learns from the one before.
-        const settings = 'cd /proc/sys/net/ipv4; echo reno > tcp_congestion_control; echo 1 > tcp_no_metrics_save'
-        await execute('ip', ['netns', 'exec', `${id}-${name}`, 'sh', '-c', settings])
+        // A namespace may always choose Reno, whatever this machine has. Its window stays while hosts compute, which is longer than a timeout; and
+        // no connection learns from the one before.
+        const values = { tcp_congestion_control: 'reno', tcp_slow_start_after_idle: 0, tcp_no_metrics_save: 1 }
+        const settings = Object.entries(values).map(([key, value]) => `echo ${value} > /proc/sys/net/ipv4/${key}`)
+        await execute('ip', ['netns', 'exec', `${id}-${name}`, 'sh', '-c', settings.join('; ')])
       }
       const device = `pf${process.pid % 100000}v`
       await execute('ip', ['link', 'add', device, 'type', 'veth', 'peer', 'name', 'pf0', 'netns', `${id}-hub`])

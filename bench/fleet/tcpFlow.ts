@@ -3,7 +3,7 @@ import type { LinkSettings } from './namespaces.ts'
 /** Bytes of a packet that are data, and all of its bytes, at an MTU of 1500. */
 const SEGMENT = 1448
 const PACKET = 1500
-/** Packets of the first flight, and of the first one after a pause. */
+/** Packets of the first flight. */
 const INITIAL_WINDOW = 10
 /** The least time after which Linux sends again what was not acknowledged, beyond the round trip, in milliseconds. */
 const MIN_RTO = 200
@@ -21,8 +21,8 @@ interface Ack {
 
 /**
  * One direction of a TCP connection, simulated packet by packet: Reno with SACK as Linux has it, that is with loss detection by RACK (RFC 8985:
- * three later packets, or a quarter of a round trip), a tail loss probe after two round trips, a timeout of at least 200 ms, and a
- * window that begins anew after a pause. Every packet and acknowledgement is lost with the link's probability. Delayed acknowledgements are
+ * three later packets, or a quarter of a round trip), a tail loss probe after two round trips, a timeout of at least 200 ms, and
+ * a window that stays in pauses (`tcp_slow_start_after_idle` 0). Every packet and acknowledgement is lost with the link's probability. Delayed acknowledgements are
  * left out. Times are milliseconds.
  */
 export class TcpFlow {
@@ -42,7 +42,6 @@ export class TcpFlow {
 
   /** Sends bytes from a moment on, after all earlier ones. @returns the moment when the other side has all of them */
   send(from: number, bytes: number): number {
-    this.#pause(from)
     const count = Math.max(1, Math.ceil(bytes / SEGMENT))
     const state = new Array<'new' | 'out' | 'lost' | 'known'>(count).fill('new')
     const order = new Array<number>(count).fill(-1)
@@ -56,6 +55,8 @@ export class TcpFlow {
     let recovery = -1
     let probed = false
     let reorderingEnds = Number.POSITIVE_INFINITY
+    /** The most packets that were on their way at once. */
+    let most = 0
     const roundTrip = 2 * this.#link.delay + (this.#link.rate > 0 ? (PACKET * 8) / (this.#link.rate * 1000) : 0)
     const transmit = (packet: number) => {
       const { delay, loss, rate } = this.#link
@@ -63,6 +64,7 @@ export class TcpFlow {
       order[packet] = orders++
       sentAt[packet] = now
       out++
+      most = Math.max(most, out)
       this.#lastAt = now
       if (this.#random() < loss) return
       this.#free = Math.max(now, this.#free) + (rate > 0 ? (PACKET * 8) / (rate * 1000) : 0)
@@ -95,8 +97,11 @@ export class TcpFlow {
         }
       }
     }
+    /** When the window was full last: acknowledgements of a round trip after it make it grow. */
+    let filledAt = Number.NEGATIVE_INFINITY
     while (known < count) {
       while (out < this.#window && (lost.length > 0 || next < count)) transmit(lost.length > 0 ? lost.shift()! : next++)
+      if (out >= Math.floor(this.#window)) filledAt = now
       const ack = acks[0]
       if (reorderingEnds < (ack?.at ?? Number.POSITIVE_INFINITY)) {
         now = reorderingEnds
@@ -104,15 +109,18 @@ export class TcpFlow {
         continue
       }
       if (!ack) {
-        // Nothing more comes: first a probe, then a timeout.
+        // Nothing more comes: first a probe, then a timeout. For a lone packet the probe waits as long, but does not empty the window.
         const timeout = roundTrip + Math.max(MIN_RTO, roundTrip)
         const probe = Math.min(timeout, 2 * roundTrip + (out === 1 ? MIN_RTO : 2))
         const begins = Math.max(this.#lastAt, now)
-        if (!probed && probe < timeout) {
+        if (!probed) {
           probed = true
           now = begins + probe
           const packet = next < count ? next++ : lastOut(state)
-          if (packet < next && state[packet] === 'out') out--
+          if (state[packet] === 'out') {
+            out--
+            if (recovery < 0) this.#window = this.#threshold = Math.max(2, this.#window / 2)
+          }
           transmit(packet)
           continue
         }
@@ -130,7 +138,8 @@ export class TcpFlow {
       // What a lost acknowledgement said the next one says too, unless none follows.
       unheard.push(ack)
       if (ack.lost) continue
-      const limited = out >= Math.floor(this.#window) - 1
+      // A window that the sender does not fill does not grow; in slow start half of it is enough.
+      const limited = this.#window < this.#threshold ? this.#window < 2 * most : now - filledAt <= 1.01 * roundTrip
       for (const { packet, order: of } of unheard.splice(0)) {
         newest = Math.max(newest, of)
         if (state[packet] === 'known') continue
@@ -147,15 +156,6 @@ export class TcpFlow {
       if (isOver()) recovery = -1
     }
     return Math.max(...arrived)
-  }
-
-  /** Halves the window for every timeout that passed without a packet, as Linux does. */
-  #pause(from: number): void {
-    const timeout = 2 * this.#link.delay + MIN_RTO
-    let idle = from - this.#lastAt - timeout
-    if (!(idle > 0) || this.#window <= INITIAL_WINDOW) return
-    this.#threshold = Math.max(this.#threshold === Number.POSITIVE_INFINITY ? 0 : this.#threshold, 0.75 * this.#window)
-    for (; idle > 0 && this.#window > INITIAL_WINDOW; idle -= timeout) this.#window = Math.max(INITIAL_WINDOW, this.#window / 2)
   }
 }
 

@@ -18,7 +18,7 @@ const entries = (length: number) => new Map([['a', { dtype: 'F32' as const, shap
 const shared = { index: 1, request: {}, precision: 'float32' as never, recomputes: false, coalesces: undefined }
 const branches = {
   ...{ ...shared, config, own: [1, 2], stem: entries(10), adamW: {}, how: {} },
-  branches: { parameters: new Map(), m: new Map(), v: new Map(), steps: {} },
+  branches: { parameters: entries(7), m: new Map(), v: new Map(), steps: {} },
 }
 const replica = {
   ...shared,
@@ -78,6 +78,28 @@ test('rows of a wrong length or kind end the worker, right ones do not', async (
       }
       await worker.close()
     }
+})
+
+test('a state that does not fit never gets into a checkpoint', async () => {
+  const right = { parameters: entries(7), m: new Map(), v: new Map(), steps: {} }
+  const other = new Map([['b', entries(7).get('a')!]])
+  const wrong = [
+    { parameters: entries(6) },
+    { parameters: new Map() },
+    { parameters: other },
+    { m: entries(6) },
+    { v: undefined },
+  ]
+  for (const more of [{}, { m: entries(7) }, ...wrong]) {
+    const state = { ...right, ...more }
+    const worker = await RemoteBranchWorker.open(branches, { connect: answering({ state, gradients: state.parameters }) })
+    if ((wrong as object[]).includes(more)) await isLost(worker.state(), 'state')
+    else {
+      assert.is(await worker.state(), state)
+      assert.is(await worker.gradients(), state.parameters)
+    }
+    await worker.close()
+  }
 })
 
 test('so do gradients of the stem, and of a replica', async () => {

@@ -20,7 +20,9 @@ export const MAX_DEVICES = 64
 
 /** A device of another machine, which opens a worker or a replica there. */
 export interface ElsewhereDevice {
+  /** @internal */
   open(spec: BranchWorkerSpec): Promise<BranchWorker>
+  /** @internal */
   openReplica(spec: ReplicaSpec): Promise<ReplicaWorker>
 }
 

@@ -10,6 +10,8 @@ export class RemoteBranchWorker extends RemoteWorker implements BranchWorker {
   readonly #dim: number
   /** The number of elements of the stem. */
   readonly #stem: number
+  /** The number of elements of each parameter of the branches. */
+  readonly #sizes: ReadonlyMap<string, number>
   /** The number of images that were loaded under each number. */
   readonly #images = new Map<number, number>()
 
@@ -21,10 +23,11 @@ export class RemoteBranchWorker extends RemoteWorker implements BranchWorker {
     return new RemoteBranchWorker(spec, options).begin({ open: spec })
   }
 
-  private constructor({ index, own, config, stem }: BranchWorkerSpec, options: RemoteOptions) {
+  private constructor({ index, own, config, stem, branches }: BranchWorkerSpec, options: RemoteOptions) {
     super(index, 'branches are', options)
     this.own = own
     this.#dim = config.dim
+    this.#sizes = new Map([...branches.parameters].map(([name, { data }]) => [name, data.length]))
     this.#stem = [...stem.values()].reduce((sum, { data }) => sum + data.length, 0)
   }
 
@@ -60,11 +63,16 @@ export class RemoteBranchWorker extends RemoteWorker implements BranchWorker {
   }
 
   gradients(): Promise<Entries> {
-    return this.call('gradients')
+    return this.checkedCall((found) => this.#areOwn(found), 'gradients')
   }
 
   state(): Promise<ModelState> {
-    return this.call('state')
+    // What comes goes into a checkpoint.
+    const fits = ({ parameters, m, v, steps }: ModelState) =>
+      this.#areOwn(parameters) &&
+      [m, v].every((moments) => isEmpty(moments) || this.#areOwn(moments)) &&
+      typeof steps === 'object'
+    return this.checkedCall(fits, 'state')
   }
 
   startTrace(): Promise<void> {
@@ -74,4 +82,18 @@ export class RemoteBranchWorker extends RemoteWorker implements BranchWorker {
   endTrace(): Promise<TracedDevice> {
     return this.call('endTrace')
   }
+
+  /** Whether entries are of all parameters of the branches, and of their sizes. */
+  #areOwn(entries: unknown): boolean {
+    if (!(entries instanceof Map) || entries.size !== this.#sizes.size) return false
+    const fits = ([name, size]: [string, number]) => {
+      const data: unknown = entries.get(name)?.data
+      return data instanceof Float32Array && data.length === size
+    }
+    return [...this.#sizes].every(fits)
+  }
+}
+
+function isEmpty(entries: unknown): boolean {
+  return entries instanceof Map && entries.size === 0
 }

@@ -60,13 +60,14 @@ export class ReplicaDevices {
   #loads = 0
   #tracing: Tracing | undefined
 
-  /** @param lossScale that of the next step @internal */
+  /** @param options.lossScale that of the next step @internal */
   constructor(
     model: Model,
     optimizer: Optimizer,
     workers: readonly ReplicaWorker[],
-    { ema, eager, lossScale }: { ema: Ema | undefined; eager: boolean; lossScale: number },
+    options: { ema: Ema | undefined; eager: boolean; lossScale: number },
   ) {
+    const { ema, eager, lossScale } = options
     this.workers = workers
     this.#model = model
     this.#optimizer = optimizer
@@ -87,8 +88,9 @@ export class ReplicaDevices {
   updates(
     batch: LabelledImages,
     steps: readonly { objective: Objective; lr: number }[],
-    { microBatches = 1, maxNorm = Number.POSITIVE_INFINITY }: { microBatches?: number; maxNorm?: number } = {},
+    options: { microBatches?: number; maxNorm?: number } = {},
   ): Promise<StepValues>[] {
+    const { microBatches = 1, maxNorm = Number.POSITIVE_INFINITY } = options
     // Images travel while the step before is computed.
     const slices = this.#load(batch, microBatches)
     const results = steps.map(({ objective, lr }) =>

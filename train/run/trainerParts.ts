@@ -71,7 +71,7 @@ export interface TrainerParts {
   mode?: Mode
   /** Devices on which the branches live; `model` and `optimizer` are those of device 0 then. Default `device` alone. */
   distributed?: BranchDevices | undefined
-  /** Devices that have copies of the model; `model` and `optimizer` are those of device 0. Default none. */
+  /** Devices that have copies of the model; `model` and `optimizer` are those of device 0. Default none. @internal */
   replicas?: ReplicaDevices | undefined
   /** Runs every op of every step on the host instead of capturing and replaying steps, for debugging. */
   eager?: boolean
