@@ -16,13 +16,18 @@ function runLength(device: Capabilities, onSoftware: number): number {
  * The constants of the kernels that walk flat memory in vec4s, where each workgroup takes an equal share with its threads side by side.
  * A software device runs the threads of a workgroup in lockstep as one vector, and few workgroups of one vector are the fastest there.
  */
-function flatConstants(count: number, device: Capabilities): Constants {
-  return { WORKGROUP: device.software ? Math.max(8, device.subgroupMaxSize) : THREADS, TAIL: count % 4 !== 0 }
+function flatConstants(count: number, device: Capabilities, halves = false): Constants {
+  const pairs = halves && !device.software && count % 8 === 0
+  return {
+    WORKGROUP: device.software ? Math.max(8, device.subgroupMaxSize) : THREADS,
+    TAIL: count % 4 !== 0,
+    ...(pairs && { PARTS: 2 }),
+  }
 }
 
-/** On a GPU each thread takes one vec4. A software device gets enough workgroups for its cores, and few, since each costs time. */
-function flatGrid(count: number, { WORKGROUP }: Constants): Grid {
-  const total = ceilDiv(count, 4)
+/** On a GPU each thread takes one vec4, or two of float16, which are as many bytes. A software device gets enough workgroups for its cores, and few, since each costs time. */
+function flatGrid(count: number, { WORKGROUP, PARTS = 1 }: Constants): Grid {
+  const total = ceilDiv(count, 4 * Number(PARTS))
   const most = ceilDiv(total, THREADS)
   return grid1d(WORKGROUP === THREADS ? most : Math.min(most, Math.max(64, ceilDiv(total, 4096))))
 }
@@ -32,14 +37,26 @@ function stepConstants(operands: readonly string[], { walks }: NestProblem): Con
   return Object.fromEntries(operands.map((name, k) => [`${name.toUpperCase()}_STEP`, walks[k]!.step]))
 }
 
+/** Whether two vec4s at a time lie together in every operand that moves. */
+function inPairs({ walks }: NestProblem): boolean {
+  return walks.every(({ step, offset }) => step === 0 || offset % 8 === 0)
+}
+
 type ConstantsOf<P> = (problem: P) => Constants
 
-/** Makes the only variant of a kernel on `count` neighbours in memory. */
-export function countVariant<P extends { count: number }>(source: string, constants: ConstantsOf<P> = () => ({})): Variant<P> {
+/**
+ * Makes the only variant of a kernel on `count` neighbours in memory.
+ * @param halves whether all operands are float16, and the source takes two vec4s at a time
+ */
+export function countVariant<P extends { count: number }>(
+  source: string,
+  constants: ConstantsOf<P> = () => ({}),
+  halves = false,
+): Variant<P> {
   return {
     name: 'flat',
     source,
-    constants: (problem, device) => ({ ...constants(problem), ...flatConstants(problem.count, device) }),
+    constants: (problem, device) => ({ ...constants(problem), ...flatConstants(problem.count, device, halves) }),
     grid: ({ count }, constants) => flatGrid(count, constants),
   }
 }
@@ -65,6 +82,7 @@ export function nestVariants<P extends NestProblem>(
   sources: { flat: string; vector: string; strided: string },
   operands: readonly string[],
   constants: ConstantsOf<P>,
+  halves = false,
 ): [flat: Variant<P>, vector: Variant<P>, strided: Variant<P>] {
   const withSteps = (problem: P) => ({ ...constants(problem), ...stepConstants(operands, problem) })
   return [
@@ -72,7 +90,10 @@ export function nestVariants<P extends NestProblem>(
       name: 'flat',
       source: sources.flat,
       supports: (_, problem) => isFlat(problem),
-      constants: (problem, device) => ({ ...withSteps(problem), ...flatConstants(problem.inner, device) }),
+      constants: (problem, device) => ({
+        ...withSteps(problem),
+        ...flatConstants(problem.inner, device, halves && inPairs(problem)),
+      }),
       grid: ({ inner }, constants) => flatGrid(inner, constants),
     },
     {

@@ -9,6 +9,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { promisify } from 'node:util'
 import { build } from 'esbuild'
 import { buildConstants } from '../buildInfo.mjs'
+import { provideServer } from './harness/natsServer.mjs'
 
 /** Number of processes at a time: more than cores, since many wait for a process that they start, or for one compiling thread. */
 const PARALLEL = 4
@@ -121,6 +122,11 @@ const count = (result) => {
   )
 }
 
+if (files.some((file) => file.startsWith('test/fleet/'))) {
+  const problem = provideServer()
+  // The files that need it fail, each in one line.
+  if (problem) console.log(problem)
+}
 try {
   const jobs = await plan()
   const worker = async () => {

@@ -258,6 +258,8 @@ export function checkSettings(settings: Readonly<Partial<Record<SettingName, unk
     throw new UserError(`--momentum has no effect on --optimizer ${optimizer}; use it with sgd or muon`)
   if (checked.mode === 'devices' && architecture === 'paraformer' && (optimizer !== 'adamW' || ema > 0))
     throw new UserError('--mode devices takes --optimizer adamW without --ema; use another mode')
+  if (checked.mode === 'devices' && checked.data === 'device')
+    throw new UserError('--data device: in --mode devices the host makes the batches; use --data host or another mode')
   if (checked.hinge > 0 && checked.scheme !== 'prefixSum')
     throw new UserError(`--hinge has no effect on --scheme ${checked.scheme}; use it with prefixSum`)
   return checked

@@ -1,7 +1,6 @@
 import { connectFleet } from '../../train/fleet/connect.ts'
 import { Dispatcher } from '../../train/fleet/dispatcher.ts'
 import type { Machine } from '../../train/fleet/machine.ts'
-import { credentialsOf } from '../../train/fleet/server.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
 import { FleetWorker, type WorkerSummary } from '../../train/fleet/worker.ts'
 import type { Settings } from '../../train/settings.ts'
@@ -15,24 +14,30 @@ export class NullWorkers {
   readonly #ends: AbortController[] = []
   readonly #working: Promise<WorkerSummary>[] = []
 
-  /** Connects workers of these names, a few at a time. @param folder holds their credentials */
+  /** Connects workers of these names, a few at a time. @param credentials returns the path of those of a worker */
   async start(
     url: string,
-    folder: string,
+    credentials: (name: string) => string,
     names: readonly string[],
     machine: (name: string) => Machine,
     atATime = 8,
   ): Promise<void> {
     const waiting = [...names]
     const begin = async () => {
-      for (let name = waiting.shift(); name !== undefined; name = waiting.shift()) await this.#begin(url, folder, name, machine)
+      for (let name = waiting.shift(); name !== undefined; name = waiting.shift())
+        await this.#begin(url, credentials, name, machine)
     }
     await Promise.all(Array.from({ length: atATime }, begin))
   }
 
-  async #begin(url: string, folder: string, name: string, machine: (name: string) => Machine): Promise<void> {
+  async #begin(
+    url: string,
+    credentials: (name: string) => string,
+    name: string,
+    machine: (name: string) => Machine,
+  ): Promise<void> {
     const say = (text: string) => this.notes.push(`${name}: ${text}`)
-    const store = await FleetStore.open(await connectFleet({ url, auth: credentialsOf(folder, name) }, name, say), false)
+    const store = await FleetStore.open(await connectFleet({ url, auth: credentials(name) }, name, say), false)
     const ends = new AbortController()
     this.#ends.push(ends)
     await new Promise<void>((resolve, reject) => {

@@ -3,6 +3,7 @@ import { CounterRandom } from '../../kernels/random/counterRandom.ts'
 import { say } from '../../train/cli/printable.ts'
 import { table } from '../../train/cli/table.ts'
 import type { Dispatcher } from '../../train/fleet/dispatcher.ts'
+import { credentialsOf } from '../../train/fleet/server.ts'
 import { quantile } from '../statistics.ts'
 import { NullMachine } from './nullMachine.ts'
 import { dispatcherOf, NullWorkers, nullJob } from './nullWorkers.ts'
@@ -81,7 +82,6 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     await new Promise((resolve) => setTimeout(resolve, 1000 * seconds))
     const [after, took] = [await fleet.counts(), (performance.now() - began) / 1000]
     const { user, system } = process.cpuUsage(own)
-    const sorted = [...taken].sort((a, b) => a - b)
     return {
       ...{ workers, state, seconds: took },
       messagesPerSecond: (after.messages - before.messages) / took,
@@ -89,7 +89,7 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
       serverCpu: (after.cpu - before.cpu) / took,
       workersCpu: (user + system) / 1e6 / took,
       runsPerSecond: (done - runs) / took,
-      taken: { median: quantile(sorted, 0.5), p95: quantile(sorted, 0.95) },
+      taken: spread(taken),
     }
   }
   let dispatcher: Dispatcher | undefined
@@ -105,15 +105,14 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     }
     const names = Array.from({ length: workers }, (_, i) => `w${i + 1}`)
     const began = performance.now()
-    await crew.start(fleet.url, fleet.folder, names, machine)
+    await crew.start(fleet.url, (name) => credentialsOf(fleet.folder, name), names, machine)
     say(`${workers} workers are there after ${((performance.now() - began) / 1000).toFixed(1)} s`)
     const waiting = await count('waiting', [])
     for (let i = 0; i < SINGLES; i++) {
       await give(0)
       await new Promise((resolve) => setTimeout(resolve, APART))
     }
-    first!.sort((a, b) => a - b)
-    waiting.taken = { median: quantile(first!, 0.5), p95: quantile(first!, 0.95) }
+    waiting.taken = spread(first!)
     // Runs take from half to one and a half times their mean, and are enough to keep all workers busy while they are counted.
     const runs = Math.ceil(workers * (2 + (2 * seconds) / runSeconds))
     const ended = Array.from({ length: runs }, (_, i) => {
@@ -133,4 +132,10 @@ async function simulate(workers: number, { seconds, runSeconds, kilobytes }: Fle
     await crew.stop()
     await fleet.end()
   }
+}
+
+function spread(samples: readonly number[]): FleetSimulateRow['taken'] {
+  if (samples.length === 0) return { median: Number.NaN, p95: Number.NaN }
+  const sorted = [...samples].sort((a, b) => a - b)
+  return { median: quantile(sorted, 0.5), p95: quantile(sorted, 0.95) }
 }

@@ -1,5 +1,7 @@
+import type { Work } from './estimate.ts'
 import type { Hot } from './hot.ts'
 import type { Judgement } from './judge.ts'
+import { MACHINES, SIMD_LANES, SIMDS } from './machine.ts'
 import { type LibraryRun, OURS } from './peers.ts'
 import type { KernelSource } from './source.ts'
 
@@ -38,8 +40,8 @@ export function factsOf(judgements: readonly OfKernel[]): Fact[] {
     fact(`loops of attention tiled have at least ${DENSITY} multiply-adds an issue`, tiled, ({ hot }) =>
       (hot?.density ?? 0) < DENSITY ? (hot?.density ?? 0).toFixed(2) : undefined,
     ),
-    fact(`attention tiled has at least ${WAVES} waves a SIMD`, tiled, ({ listing }) =>
-      listing!.waves < WAVES ? String(listing!.waves) : undefined,
+    fact(`attention tiled has at least ${WAVES} waves a SIMD, or all that its dispatch has`, tiled, ({ listing, source }) =>
+      listing!.waves < Math.min(WAVES, wavesOf(source.work)) ? String(listing!.waves) : undefined,
     ),
     fact(`at most ${BESIDE_MATRIX} other vector or workgroup-memory instructions for a matrix product`, matrix, ({ hot }) =>
       hot!.besideMatrix! > BESIDE_MATRIX ? hot!.besideMatrix!.toFixed(1) : undefined,
@@ -53,6 +55,12 @@ export function factsOf(judgements: readonly OfKernel[]): Fact[] {
       ),
     ),
   ].filter((each) => each !== undefined)
+}
+
+/** Returns the waves of 32 lanes that a dispatch gives to a SIMD of the smallest of the GPUs, where all of it is there at once. */
+function wavesOf({ workgroups, invocations }: Work): number {
+  const units = Math.min(...MACHINES.map(({ computeUnits }) => computeUnits))
+  return Math.ceil((Math.ceil(workgroups / units) * Math.ceil(invocations / SIMD_LANES)) / SIMDS)
 }
 
 /** Returns the widths of a hot loop's loads of global memory, and of workgroup memory where it feeds multiply-adds. */

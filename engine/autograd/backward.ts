@@ -1,4 +1,5 @@
 import { ArgumentError, ShapeError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { Device } from '../device/device.ts'
 import { recordForked } from '../device/recordForked.ts'
 import { format } from '../layout/shape.ts'
@@ -6,7 +7,7 @@ import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { tensor } from '../tensor/fromValues.ts'
 import { addInPlace, canAddFour, runAddFour, runBinary } from '../tensor/pointwise.ts'
-import { scope, withoutScope } from '../tensor/scope.ts'
+import { innermostScope, Scope, scope, withoutScope } from '../tensor/scope.ts'
 import { copyOf, empty, type Tensor } from '../tensor/tensor.ts'
 import { deviceOf, noGrad, reportResult } from './tape.ts'
 import { claimed, nodeOf, TapeNode } from './tapeNode.ts'
@@ -91,31 +92,50 @@ function visit(device: Device, nodes: readonly TapeNode[], root: TapeNode, cotan
     const gradient = gradients.get(node)
     if (!gradient) continue
     gradients.delete(node)
-    device.lane = node.lane
-    device.op = `${node.name}.backward`
+    if (device.lane !== node.lane) device.lane = node.lane
+    device.op = getOrMake(backwardNames, node.name, nameOfBackward)
     const grad = total(gradient)
-    const results = scope(() => node.backward(grad))
+    const results = gradientsOf(node, grad)
     grad.dispose()
-    node.sources.forEach((source, i) => {
-      const value = results[i]
-      if (!source || !value) return
+    for (let i = 0; i < results.length; i++) {
+      const [source, value] = [node.sources[i], results[i]]
+      if (!source || !value) continue
       reportResult(device.op, value)
       if (!(source instanceof TapeNode)) {
         accumulate(source, value)
-        return
+        continue
       }
       const present = gradients.get(source)
       const leavesLane = source.lane !== node.lane
       if (present && leavesLane && node.lane?.fork.mode === 'coalesced') {
         present.others.push(value)
-        return
+        continue
       }
       // A sum over several branches belongs to the lane around the fork.
       if (leavesLane) device.lane = source.lane
       gradients.set(source, merge(present, value))
-      device.lane = node.lane
-    })
+      if (leavesLane) device.lane = node.lane
+    }
     node.free()
+  }
+}
+
+/** By the name of an op, that of its backward pass. */
+const backwardNames = new Map<string, string>()
+const nameOfBackward = (op: string) => `${op}.backward`
+
+/** Runs the backward of a node in a scope, which frees all but the gradients of its inputs. */
+function gradientsOf(node: TapeNode, grad: Tensor): readonly (Tensor | undefined)[] {
+  const outer = innermostScope.current
+  const inner = new Scope()
+  let results: readonly (Tensor | undefined)[] = []
+  innermostScope.current = inner
+  try {
+    results = node.backward(grad)
+    return results
+  } finally {
+    innermostScope.current = outer
+    inner.end((object) => results.includes(object as Tensor), outer)
   }
 }
 
@@ -125,11 +145,12 @@ interface Gradient {
   /** Whether `value` has memory of its own, which may be added to in place. */
   owned: boolean
   /** Gradients from coalesced branches, which are added to `value` at the end. */
-  others: Tensor[]
+  readonly others: Tensor[]
 }
 
 /** Adds up the parts of a gradient by a tree reduction, whose additions depend on each other only log2(parts) deep. */
 function total({ value, others }: Gradient): Tensor {
+  if (others.length === 0) return value
   return treeReduce([value, ...others], (few) => {
     const [a, b, c, d] = few as [Tensor, Tensor, Tensor?, Tensor?]
     if (!canAddFour(few)) {

@@ -6,7 +6,7 @@ import type { Dtype } from '../layout/dtype.ts'
 import { equalShapes, format } from '../layout/shape.ts'
 import { equalLayouts, rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
 import { staleValue } from '../memory/version.ts'
-import { withoutScope } from '../tensor/scope.ts'
+import { innermostScope } from '../tensor/scope.ts'
 import { emptyOf, type GradNode, type Tensor, view } from '../tensor/tensor.ts'
 import type { DifferentiableContext, Inputs, OpContext, OpDefinition } from './definition.ts'
 import { innermostRecomputation, type Recomputation, type Restorable } from './recomputation.ts'
@@ -84,12 +84,12 @@ export class TapeNode implements OpContext, GradNode, Restorable {
   }
 
   saveForBackward(...tensors: (Tensor | undefined)[]): void {
-    this.#keptAt = this.#running.map((input) => tensors.findIndex((t) => t && (t === input || t.copiedFrom?.deref() === input)))
-    // Backward reads no tensor that was saved as undefined.
-    const detached = () => withoutScope(() => tensors.map((t) => t?.detach() as Tensor))
+    const keptAt: number[] = []
+    for (const input of this.#running) keptAt.push(placeOf(input, tensors))
+    this.#keptAt = keptAt
     const recomputation = innermostRecomputation.current
-    if (!recomputation) this.#keep(detached())
-    else if (recomputation.save(this, detached)) this.#recomputation = recomputation
+    if (!recomputation) this.#keep(detached(tensors))
+    else if (recomputation.save(this, () => detached(tensors))) this.#recomputation = recomputation
   }
 
   get saved(): readonly Tensor[] {
@@ -113,14 +113,16 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   #keep(saved: readonly Tensor[]): void {
     this.#saved = saved
-    this.#counts = saved.map((t) => t?.version.count ?? 0)
+    const counts: number[] = []
+    for (const t of saved as readonly (Tensor | undefined)[]) counts.push(t?.version.count ?? 0)
+    this.#counts = counts
   }
 
   /** @throws StaleValueError when a saved tensor was changed in place since it was saved */
   #checkSaved(): void {
-    this.saved.forEach((t: Tensor | undefined, i) => {
-      if (t && t.version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, t)
-    })
+    const saved: readonly (Tensor | undefined)[] = this.saved
+    for (let i = 0; i < saved.length; i++)
+      if (saved[i] && saved[i]!.version.count !== this.#counts[i]) throw staleValue(`${this.name}.backward`, saved[i]!)
   }
 
   gradOut(i: number): Tensor {
@@ -150,11 +152,14 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     if (!backward) throw new Error(`${this.name} has no backward; detach its input or compute it inside noGrad`)
     this.#checkAlive()
     this.#grad = grad
-    return this.#checkGradients(backward(this, grad, this.#args)).map((value) => {
+    const gradients = this.#checkGradients(backward(this, grad, this.#args))
+    const all: (Tensor | undefined)[] = []
+    for (const value of gradients) {
       const own = value?.detach()
       if (own) own.allOnes = value!.allOnes
-      return own
-    })
+      all.push(own)
+    }
+    return all
   }
 
   /**
@@ -210,15 +215,17 @@ export class TapeNode implements OpContext, GradNode, Restorable {
 
   /** Leaves out gradients that nothing takes. @throws ShapeError when a gradient has not the shape and dtype of its input */
   #checkGradients(values: readonly (Tensor | undefined)[]): readonly (Tensor | undefined)[] {
-    return values.map((value, i) => {
-      if (!value || !this.sources[i]) return undefined
-      const { layout, dtype } = this.#inputs[i]!
-      if (value.dtype !== dtype || !equalShapes(value.shape, layout.shape)) {
+    const taken: (Tensor | undefined)[] = []
+    for (let i = 0; i < values.length; i++) {
+      const value = this.sources[i] ? values[i] : undefined
+      const { layout, dtype } = this.#inputs[i] ?? ABSENT
+      if (value && (value.dtype !== dtype || !equalShapes(value.shape, layout.shape))) {
         const [got, takes] = [`${value.dtype} ${format(value.shape)}`, `${dtype} ${format(layout.shape)}`]
         throw new ShapeError(`${this.name}.backward: gave a gradient ${got} for input ${i}, which is ${takes}`)
       }
-      return value
-    })
+      taken.push(value)
+    }
+    return taken
   }
 
   retain(): this {
@@ -244,6 +251,28 @@ export class TapeNode implements OpContext, GradNode, Restorable {
     this.#saved = []
     this.#recomputation?.leave()
   }
+}
+
+/** The place among saved tensors of an input itself, or of a row-major copy of it; -1 where it is not saved. */
+function placeOf(input: Tensor | undefined, tensors: readonly (Tensor | undefined)[]): number {
+  for (let i = 0; i < tensors.length; i++) {
+    const t = tensors[i]
+    if (t && (t === input || t.copiedFrom?.deref() === input)) return i
+  }
+  return -1
+}
+
+/** The tensors off the tape and outside of scopes. Backward reads no tensor that was saved as undefined. */
+function detached(tensors: readonly (Tensor | undefined)[]): Tensor[] {
+  const outer = innermostScope.current
+  const own: (Tensor | undefined)[] = []
+  innermostScope.current = undefined
+  try {
+    for (const t of tensors) own.push(t?.detach())
+  } finally {
+    innermostScope.current = outer
+  }
+  return own as Tensor[]
 }
 
 /** The node that made a tensor. Every GradNode is a TapeNode. */

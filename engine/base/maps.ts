@@ -1,8 +1,12 @@
 /** Returns the value of a key. Where there is none, `make` makes it first, as in `Map.prototype.getOrInsertComputed`. */
-export function getOrMake<K, V>(map: { get(key: K): V | undefined; set(key: K, value: V): unknown }, key: K, make: () => V): V {
+export function getOrMake<K, V>(
+  map: { get(key: K): V | undefined; set(key: K, value: V): unknown },
+  key: K,
+  make: (key: K) => V,
+): V {
   let value = map.get(key)
   if (value === undefined) {
-    value = make()
+    value = make(key)
     map.set(key, value)
   }
   return value

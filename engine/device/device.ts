@@ -79,6 +79,7 @@ export class Device implements Allocator, ExecutableResources {
     this.kernels = new KernelSelection(this.capabilities, this.pipelines, summary.name)
     this.#eager = new EagerRecorder({
       gpu: device,
+      capabilities: this.capabilities,
       kernels: this.kernels,
       pool: this.pool,
       bindGroups: this.bindGroups,
@@ -227,6 +228,7 @@ export class Device implements Allocator, ExecutableResources {
   async read(source: Binding, bytes: number): Promise<ArrayBuffer> {
     this.#queue.checkLost()
     if (this.capturing) throw new Error('capture: values cannot be read inside it; return the tensor and read it outside')
+    this.#eager.endChain()
     const { serial } = this.#queue
     const staging = this.gpu.createBuffer({ size: bytes, usage: GPUBufferUsage.MAP_READ | GPUBufferUsage.COPY_DST })
     this.#eager.readBack(source, staging, bytes)
@@ -243,6 +245,7 @@ export class Device implements Allocator, ExecutableResources {
 
   /** Waits until the device has done everything recorded so far. @throws as `read` does */
   async synchronize(): Promise<void> {
+    this.#eager.endChain()
     const { serial } = this.#queue
     await this.flush()
     this.#queue.checkLost()

@@ -1,3 +1,4 @@
+import { type LaunchStep, stepOf } from '../../kernels/elementwise/index.ts'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { runsOn } from '../../kernels/spec.ts'
 import { isShared } from '../layout/layoutMemo.ts'
@@ -27,6 +28,8 @@ interface Decision {
   grid: Grid
   /** The parameters, where many launches share the problem. */
   block: SharedBlock | undefined
+  /** The launch as a step of a chain, where it can be one and many launches share the problem. */
+  step: LaunchStep | undefined
 }
 
 /** Chooses variants of kernels for a device, and has them compiled. */
@@ -85,6 +88,7 @@ export class KernelSelection {
     const decision = this.#decide(launch)
     if (isShared(problem)) {
       decision.block = new SharedBlock(spec.params, problem)
+      decision.step = stepOf(spec, problem)
       this.#decisions.set(problem, decision)
     }
     return decision
@@ -98,6 +102,6 @@ export class KernelSelection {
     if (grid.some((count) => !(count >= 1 && count <= limit))) {
       throw new Error(`${op}: kernel ${spec.name}/${variant.name} needs a grid of ${grid.join('x')}, the device takes ${limit}`)
     }
-    return { spec, kernel: this.#pipelines.get(spec, variant, constants), grid, block: undefined }
+    return { spec, kernel: this.#pipelines.get(spec, variant, constants), grid, block: undefined, step: undefined }
   }
 }

@@ -1,3 +1,5 @@
+import type { Capabilities } from '../../kernels/spec.ts'
+import { getOrMake } from '../base/maps.ts'
 import type { TensorLayout } from './tensorLayout.ts'
 
 /** The most results that a memo keeps. Beyond, it begins anew. */
@@ -37,6 +39,12 @@ export function byLayouts<R>(make: (a: TensorLayout, b: TensorLayout) => R): (a:
     row.set(b.id, result)
     return result
   }
+}
+
+/** Remembers what a function makes for each device. */
+export function byDevice<R>(make: (device: Capabilities) => R): (device: Capabilities) => R {
+  const made = new WeakMap<Capabilities, R>()
+  return (device) => getOrMake(made, device, () => make(device))
 }
 
 /** The most results that a memo of numbers keeps. Beyond, it begins anew. */

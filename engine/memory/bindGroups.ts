@@ -92,10 +92,19 @@ export class BindGroups {
     await new Promise((resolve) => setTimeout(resolve))
   }
 
-  /** Makes a bind group that the caller keeps. @throws OutOfMemoryError when the driver has room for no more */
-  make({ bindGroupLayout: layout }: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
+  /** @throws OutOfMemoryError when the driver has room for no more bind groups */
+  checkRoom(): void {
     collectWhenDue()
     if (uncollected >= SHARE * this.#limit) throw this.#full()
+  }
+
+  /** Makes a bind group that the caller keeps. @throws OutOfMemoryError as `checkRoom` does */
+  make(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
+    this.checkRoom()
+    return this.#make(kernel, bindings)
+  }
+
+  #make({ bindGroupLayout: layout }: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
     const entries = bindings.map(({ buffer, offset }, binding) => ({ binding, resource: { buffer: buffer.gpu, offset } }))
     const group = this.#device.createBindGroup({ layout, entries })
     uncollected++
@@ -104,11 +113,17 @@ export class BindGroups {
     return group
   }
 
-  /** Returns the cached bind group of a kernel's layout and memory, or makes it. @throws OutOfMemoryError as `make` does */
-  get(kernel: BindingLayout, bindings: readonly ResolvedBinding[]): GPUBindGroup {
+  /**
+   * Returns the cached bind group of a kernel's layout and memory, or makes it.
+   * @param hasRoom whether `checkRoom` was called for it already
+   * @throws OutOfMemoryError as `checkRoom` does, unless it was called
+   */
+  get(kernel: BindingLayout, bindings: readonly ResolvedBinding[], hasRoom = false): GPUBindGroup {
     let found: Level | GPUBindGroup | undefined = this.#groups.get(kernel.layout)
     for (let i = 0; found && i < bindings.length; i++) found = (found as Level).get(keyOf(bindings[i]!))
-    return (found as GPUBindGroup | undefined) ?? this.#add(kernel, bindings)
+    if (found) return found as GPUBindGroup
+    if (!hasRoom) this.checkRoom()
+    return this.#add(kernel, bindings)
   }
 
   /** Makes a bind group and caches it. */
@@ -118,7 +133,7 @@ export class BindGroups {
       this.#entriesOf.clear()
       this.#cached = 1
     }
-    const group = this.make(kernel, bindings)
+    const group = this.#make(kernel, bindings)
     let level = this.#groups
     let key = kernel.layout
     for (const binding of bindings) {

@@ -11,7 +11,7 @@ import { format, sizeOf } from '../layout/shape.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { runBinary } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
-import { empty, emptyOf, type Tensor, view } from '../tensor/tensor.ts'
+import { empty, type Tensor, view } from '../tensor/tensor.ts'
 import { full } from './create.ts'
 import { add, div, mul, sub } from './elementwise.ts'
 import { sumInto } from './reduce.ts'
@@ -49,7 +49,7 @@ const op = defineOp<[logits: Tensor, labels: Tensor], Arguments>({
     const scale = reduction === 'mean' && !counts ? (sets ?? 1) / problem.rows : 1
     // The gradient of a total is known but for its cotangent, which is 1 where the total itself is differentiated.
     if (reduction !== 'none' && !counts && ctx.needs[0]) {
-      const dlogits = emptyOf(logits.layout, 'float32', device)
+      const dlogits = empty(logits.shape, 'float32', device)
       run(kernels.crossEntropyGradient, { ...problem, scale }, [logits, labels, losses, dlogits])
       ctx.saveForBackward(logits, labels, dlogits, undefined)
       return totals(losses, sets, scale)

@@ -1,12 +1,15 @@
 import { broadcastLayout, mergeDims, rowMajorStrides } from '../../kernels/layout.ts'
 import * as kernels from '../../kernels/matmul/index.ts'
 import { dropoutProblem } from '../../kernels/random/index.ts'
+import type { Capabilities } from '../../kernels/spec.ts'
 import type { RandomDraw } from '../autograd/recomputation.ts'
 import type { Dtype } from '../layout/dtype.ts'
+import { byDevice, byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { type Shape, sizeOf } from '../layout/shape.ts'
-import { type Bindable, run } from '../tensor/run.ts'
-import { operand, rowStrideOf } from '../tensor/strided.ts'
-import { empty, type Tensor, view } from '../tensor/tensor.ts'
+import { rowMajor, type TensorLayout } from '../layout/tensorLayout.ts'
+import { run } from '../tensor/run.ts'
+import { fromAligned, operandLayout, rowStrideOf } from '../tensor/strided.ts'
+import { empty, emptyOf, type Tensor, view } from '../tensor/tensor.ts'
 
 /** The steps between a product and its store, in this order. */
 interface GemmEpilogue {
@@ -24,12 +27,10 @@ interface GemmEpilogue {
   residual?: Tensor | undefined
 }
 
-/** The operands as the kernel takes them: their bindings, and the sizes and strides of the problem. */
-interface Arranged {
-  a: Bindable
-  b: Bindable
-  aux: Bindable | undefined
-  problem: Omit<kernels.Matmul, 'rows' | 'splits' | 'chunk' | 'flags'>
+/** The problems of the launches of a product: one, or those of the partial products and of their sum. */
+interface Plan {
+  product: kernels.Matmul
+  combine: kernels.Matmul | undefined
 }
 
 /**
@@ -41,58 +42,119 @@ interface Arranged {
  */
 export function gemm(out: Tensor, a: Tensor, b: Tensor, epilogue: GemmEpilogue = {}): void {
   const { device } = out
-  const { bias, pre, gelu, geluGrad, dropout, residual } = epilogue
+  const { bias, pre, geluGrad, dropout, residual } = epilogue
   const other = geluGrad ?? residual
-  const { problem, ...bound } = arrange(out.shape, a, b, other) ?? arrangeCopies(out.shape, a, b, other)
-  const split = kernels.splitK(device.capabilities, problem)
-  const rows = kernels.rowsPerGroup({ ...problem, ...split })
-  const steps = { bias, pre, gelu, geluGrad, dropout, add: residual }
-  const names = Object.keys(steps) as (keyof typeof steps)[]
-  const flags = names.reduce((sum, name) => sum | (steps[name] ? kernels.EPILOGUE[name] : 0), 0)
-  // Unused bindings need memory too: an operand once more, or a buffer that nothing else touches.
-  const unused = () => empty([1], 'float32', device)
-  const aux = bound.aux ?? bound.a
-  const target = pre ?? unused()
-  const extras = [bias ?? (a.dtype === 'float32' ? bound.a : unused()), aux]
-  const dtypes = halves({ a, b, aux, c: out, pre: target })
-  const mask = dropoutParams(out.size, dropout)
-  const whole: kernels.Matmul = { ...problem, ...split, rows, flags, ...mask, ...(dtypes && { dtypes }) }
-  const update = dropout && { updateParams: () => dropout.draw.next() }
-  if (split.splits === 1) {
-    run(kernels.matmul, whole, [bound.a, bound.b, ...extras, out, target], update)
-  } else {
-    const partials = empty([split.splits, ...out.shape], 'float32', device) // [splits, ..., m, n]
-    run(kernels.matmul, { ...whole, flags: 0 }, [bound.a, bound.b, ...extras, partials, target])
-    run(kernels.matmulCombine, whole, [partials, ...extras, out, target], update)
+  const dtypes = halves(a, b, other ?? a, out, pre)
+  const plan = plans(device.capabilities)(a.layout, b.layout)(out.layout, (other ?? a).layout)(
+    flagsOf(epilogue) + FLAGS * dtypes,
+  )
+  if (!plan.possible) {
+    const [x, y, z] = copies(out.shape, a, b, other)
+    gemm(out, x, y, z ? { ...epilogue, [geluGrad ? 'geluGrad' : 'residual']: z } : epilogue)
+    return
   }
+  const { product, combine } = dropout ? withDropout(plan.possible, out.size, dropout) : plan.possible
+  // Unused bindings need memory too: an operand once more, or a buffer that nothing else touches.
+  const unused = () => emptyOf(rowMajor([1]), 'float32', device)
+  const [left, right] = [fromAligned(a), fromAligned(b)]
+  const target = pre ?? unused()
+  const extras = [bias ?? (a.dtype === 'float32' ? left : unused()), other ? fromAligned(other) : left]
+  const update = dropout && { updateParams: () => dropout.draw.next() }
+  if (combine) {
+    const partials = empty([product.splits, ...out.shape], 'float32', device) // [splits, ..., m, n]
+    run(kernels.matmul, product, [left, right, ...extras, partials, target])
+    run(kernels.matmulCombine, combine, [partials, ...extras, out, target], update)
+  } else run(kernels.matmul, product, [left, right, ...extras, out, target], update)
+}
+
+/** The steps of an epilogue as bits. */
+function flagsOf({ bias, pre, gelu, geluGrad, dropout, residual }: GemmEpilogue): number {
+  const bits = kernels.EPILOGUE
+  return (
+    (bias ? bits.bias : 0) |
+    (pre ? bits.pre : 0) |
+    (gelu ? bits.gelu : 0) |
+    (geluGrad ? bits.geluGrad : 0) |
+    (dropout ? bits.dropout : 0) |
+    (residual ? bits.add : 0)
+  )
+}
+
+/** More than the steps of any epilogue. */
+const FLAGS = 2 ** 8
+
+/** The bindings that can hold float16, each a bit of `halves`. */
+const CAN_BE_HALF = ['a', 'b', 'aux', 'c', 'pre'] as const
+
+function halves(...tensors: readonly ({ dtype: Dtype } | undefined)[]): number {
+  let bits = 0
+  for (let i = 0; i < tensors.length; i++) if (tensors[i]?.dtype === 'float16') bits |= 1 << i
+  return bits
+}
+
+/** By device, layouts of the operands, and steps with dtypes, the plan; none is possible where the strides do not suit the kernel. */
+const plans = byDevice((device) =>
+  byLayouts((a, b) =>
+    byLayouts((out, aux) =>
+      byNumber((key) => ({ possible: planOf(device, out.shape, a, b, aux, key % FLAGS, Math.floor(key / FLAGS)) })),
+    ),
+  ),
+)
+
+/** @param aux the layout of what is added or multiplied last, if there is such a step @param half the bits of `halves` */
+function planOf(
+  device: Capabilities,
+  shape: Shape,
+  a: TensorLayout,
+  b: TensorLayout,
+  aux: TensorLayout,
+  flags: number,
+  half: number,
+): Plan | undefined {
+  const has = flags & (kernels.EPILOGUE.add | kernels.EPILOGUE.geluGrad)
+  const dtype = (name: (typeof CAN_BE_HALF)[number]) => ((half >> CAN_BE_HALF.indexOf(name)) & 1 ? 'float16' : 'float32')
+  const problem = arrange(shape, [a, dtype('a')], [b, dtype('b')], has ? [aux, dtype('aux')] : undefined)
+  if (!problem) return undefined
+  const split = kernels.splitK(device, problem)
+  const rows = kernels.rowsPerGroup({ ...problem, ...split })
+  const names = CAN_BE_HALF.filter((name) => dtype(name) === 'float16')
+  const dtypes = names.length > 0 && { dtypes: Object.fromEntries(names.map((name) => [name, 'f16' as const])) }
+  const whole: kernels.Matmul = { ...problem, ...split, rows, flags, ...dtypes }
+  if (split.splits === 1) return { product: share(whole), combine: undefined }
+  return { product: share({ ...whole, flags: 0 }), combine: share(whole) }
+}
+
+/** The plan with the parameters of a draw. */
+function withDropout({ product, combine }: Plan, count: number, dropout: NonNullable<GemmEpilogue['dropout']>): Plan {
+  const mask = dropoutParams(count, dropout)
+  return { product: { ...product, ...mask }, combine: combine && { ...combine, ...mask } }
 }
 
 /** The kernel's parameters for dropout. */
-function dropoutParams(count: number, dropout: GemmEpilogue['dropout']): Partial<kernels.Matmul> {
-  if (!dropout) return {}
-  const { p, draw } = dropout
+function dropoutParams(count: number, { p, draw }: NonNullable<GemmEpilogue['dropout']>): Partial<kernels.Matmul> {
   const { threshold, scale: keep } = dropoutProblem(count, p, draw.words)
   return { threshold, keep, ...draw.words }
 }
 
-/** The bindings that hold float16; undefined where none does. */
-function halves(tensors: Record<keyof NonNullable<kernels.Matmul['dtypes']>, { dtype: Dtype }>): kernels.Matmul['dtypes'] {
-  const half = Object.entries(tensors).filter(([, { dtype }]) => dtype === 'float16')
-  return half.length > 0 ? Object.fromEntries(half.map(([name]) => [name, 'f16'])) : undefined
-}
+type Operand = readonly [layout: TensorLayout, dtype: Dtype]
 
-/** Arranges the operands as they lie; undefined where their strides do not suit the kernel. */
-function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged | undefined {
+/** The sizes and strides of a product of operands as they lie; undefined where their strides do not suit the kernel. */
+function arrange(
+  shape: Shape,
+  [a, aDtype]: Operand,
+  [b, bDtype]: Operand,
+  other: Operand | undefined,
+): Omit<kernels.Matmul, 'rows' | 'splits' | 'chunk' | 'flags'> | undefined {
   const batch = shape.slice(0, -2)
   const [m, n] = shape.slice(-2) as [number, number]
   const k = a.shape.at(-1)!
-  const left = operand(a, [...batch, m, k])
-  const right = operand(b, [...batch, k, n])
-  const aux = residual && operand(residual, shape)
-  const [bRow, bCol] = right.layout.strides.slice(-2) as [number, number]
-  if (aux && n > 1 && aux.layout.strides.at(-1) !== 1) return undefined
+  const left = operandLayout(a, aDtype, [...batch, m, k])
+  const right = operandLayout(b, bDtype, [...batch, k, n])
+  const aux = other && operandLayout(...other, shape)
+  const [bRow, bCol] = right.strides.slice(-2) as [number, number]
+  if (aux && n > 1 && aux.strides.at(-1) !== 1) return undefined
   // b repeats along m. Inner batch dims along which it repeats too become further rows, where those lie evenly spaced.
-  const walks = [left.layout.strides, right.layout.strides.with(-2, 0), aux?.layout.strides ?? shape.map(() => 0)]
+  const walks = [left.strides, right.strides.with(-2, 0), aux?.strides ?? shape.map(() => 0)]
   const { dims, strides } = mergeDims([...batch, m], walks)
   const folds = dims.length > 0 && strides[1]!.at(-1) === 0
   const rows = folds ? dims.pop()! : 1
@@ -105,34 +167,29 @@ function arrange(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefine
   const [, batch1, batch2] = [1, 1, 1, ...dims].slice(-3) as [number, number, number]
   const view = (offset: number, steps: readonly number[]) => [offset, ...[0, 0, 0, ...steps].slice(-3)] as kernels.BatchView
   return {
-    a: left.bound,
-    b: right.bound,
-    aux: aux?.bound,
-    problem: {
-      a: view(left.layout.offset, strides[0]!),
-      b: view(right.layout.offset, strides[1]!),
-      aux: view(aux?.layout.offset ?? 0, strides[2]!),
-      m: rows,
-      n,
-      k,
-      batches: sizeOf(dims),
-      batch1,
-      batch2,
-      aRow,
-      aCol: left.layout.strides.at(-1)!,
-      bRow,
-      bCol,
-      auxRow,
-    },
+    a: view(left.offset, strides[0]!),
+    b: view(right.offset, strides[1]!),
+    aux: view(aux?.offset ?? 0, strides[2]!),
+    m: rows,
+    n,
+    k,
+    batches: sizeOf(dims),
+    batch1,
+    batch2,
+    aRow,
+    aCol: left.strides.at(-1)!,
+    bRow,
+    bCol,
+    auxRow,
   }
 }
 
-/** Arranges row-major copies of the operands, broadcast along the batch dims, which then merge into one. */
-function arrangeCopies(shape: Shape, a: Tensor, b: Tensor, residual: Tensor | undefined): Arranged {
+/** Row-major copies of operands, broadcast along the batch dims, which then merge into one. */
+function copies(shape: Shape, a: Tensor, b: Tensor, other: Tensor | undefined): [Tensor, Tensor, Tensor | undefined] {
   const copy = (t: Tensor, to: Shape) => view(t, broadcastLayout(t, to)).contiguous()
   const batch = shape.slice(0, -2)
-  const copies = [a, b].map((t) => copy(t, [...batch, ...t.shape.slice(-2)])) as [Tensor, Tensor]
-  return arrange(shape, ...copies, residual && copy(residual, shape))!
+  const [x, y] = [a, b].map((t) => copy(t, [...batch, ...t.shape.slice(-2)])) as [Tensor, Tensor]
+  return [x, y, other && copy(other, shape)]
 }
 
 /** Reshapes [..., n] to [rows, n]: a view if the rows lie evenly spaced, else a copy. */

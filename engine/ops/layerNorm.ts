@@ -2,14 +2,17 @@ import * as kernels from '../../kernels/layerNorm/index.ts'
 import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp, type OpContext } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
+import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { checkTensor, mismatch } from '../tensor/arguments.ts'
 import { fromStorageStart, run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { add, div, mul, sqrt, sub } from './elementwise.ts'
 import { gradientPair } from './gradientPair.ts'
-import { checkEps, rowsOf, withRows } from './normRows.ts'
+import { checkEps, rowsOf, rowsOfLayout, withRows } from './normRows.ts'
 import { mean } from './reduce.ts'
 import { sumTo } from './shape.ts'
+
+const problems = byLayouts((x) => byNumber((eps) => share({ ...rowsOfLayout(x), eps })))
 
 const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>({
   name: 'layerNorm',
@@ -17,11 +20,11 @@ const op = defineOp<[x: Tensor, weight: Tensor, bias: Tensor], { eps: number }>(
     const x = withRows(inputs[0])
     const [weight, bias] = [inputs[1].contiguous(), inputs[2].contiguous()]
     const { device } = x
-    const rows = rowsOf(x)
+    const problem = problems(x.layout, x.layout)(eps)
     const y = empty(x.shape, 'float32', device)
-    const center = empty([rows.rows], 'float32', device)
-    const rstd = empty([rows.rows], 'float32', device)
-    run(kernels.layerNorm, { ...rows, eps }, [fromStorageStart(x), weight, bias, y, center, rstd])
+    const center = empty([problem.rows], 'float32', device)
+    const rstd = empty([problem.rows], 'float32', device)
+    run(kernels.layerNorm, problem, [fromStorageStart(x), weight, bias, y, center, rstd])
     ctx.saveForBackward(x, ctx.needs[0] ? weight : undefined, center, rstd)
     return y
   },

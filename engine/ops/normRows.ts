@@ -1,6 +1,7 @@
 // Parts that the norms over the last dim share: the check of eps, and how the kernels see the rows of x.
 import type { Rows } from '../../kernels/rows.ts'
 import { refusal } from '../base/checks.ts'
+import type { TensorLayout } from '../layout/tensorLayout.ts'
 import { rowStrideOf } from '../tensor/strided.ts'
 import type { Tensor } from '../tensor/tensor.ts'
 
@@ -16,7 +17,12 @@ export function withRows(x: Tensor): Tensor {
 }
 
 /** The rows of a tensor of `withRows`, bound from the start of its storage. */
-export function rowsOf(x: Tensor): Rows {
-  const n = x.shape.at(-1)!
-  return { rows: x.size / n, n, xOffset: x.offset, xStride: rowStrideOf(x)! }
+export function rowsOf({ layout }: Tensor): Rows {
+  return rowsOfLayout(layout)
+}
+
+/** The rows of a tensor with such a layout, as `rowsOf` gives them. */
+export function rowsOfLayout(layout: TensorLayout): Rows {
+  const n = layout.shape.at(-1)!
+  return { rows: layout.size / n, n, xOffset: layout.offset, xStride: rowStrideOf(layout)! }
 }

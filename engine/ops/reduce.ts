@@ -2,13 +2,28 @@ import * as kernels from '../../kernels/reduce/index.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkBoolean, checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
+import { getOrMake } from '../base/maps.ts'
 import { isFloat } from '../layout/dtype.ts'
+import { byDevice, byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { copyInto } from '../tensor/copies.ts'
 import { runScalar } from '../tensor/pointwise.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
 import { broadcastBack, lengthOf, type ReduceDims, reduceDimsOf, reductionOf, withoutDims } from './reduceDims.ts'
+
+/** By device, reduction and scale, the problems of the launches of a sum: one, or those of the partial sums and of their sum. */
+const sumProblems = byDevice((device) => {
+  const made = new WeakMap<kernels.Reduction, ReturnType<typeof byScale>>()
+  const byScale = (reduction: kernels.Reduction) =>
+    byNumber((scale) => {
+      const split = kernels.withChunk(reduction, kernels.splitChunk(device, reduction))
+      if (split.chunks === 1) return { first: share({ ...split, scale }), combine: undefined }
+      const pieces = kernels.rowMajor(split.outer, split.chunks, split.inner)
+      return { first: share({ ...split, scale: 1 }), combine: share({ ...pieces, scale }) }
+    })
+  return (reduction: kernels.Reduction, scale: number) => getOrMake(made, reduction, () => byScale(reduction))(scale)
+})
 
 /**
  * Writes scale times the sum of x over dims `start` to `end` (exclusive) into `out`, off the tape.
@@ -24,13 +39,12 @@ export function sumInto(out: Tensor, x: Tensor, start: number, end: number, scal
   }
   const { reduction, input } = reductionOf(x, start, end)
   const kernel = { float32: kernels.sum, float16: kernels.sumHalf, int32: kernels.sumInt }[x.dtype]
-  const split = kernels.withChunk(reduction, kernels.splitChunk(x.device.capabilities, reduction))
-  if (split.chunks === 1) run(kernel, { ...split, scale }, [input, out])
+  const { first, combine } = sumProblems(x.device.capabilities)(reduction, scale)
+  if (!combine) run(kernel, first, [input, out])
   else {
-    const partials = empty([kernels.outputs(split)], out.dtype, x.device) // [outer, chunks, inner]
-    run(kernel, { ...split, scale: 1 }, [input, partials])
-    const combine = out.dtype === 'int32' ? kernels.sumInt : kernels.sum
-    run(combine, { ...kernels.rowMajor(split.outer, split.chunks, split.inner), scale }, [partials, out])
+    const partials = empty([kernels.outputs(first)], out.dtype, x.device) // [outer, chunks, inner]
+    run(kernel, first, [input, partials])
+    run(out.dtype === 'int32' ? kernels.sumInt : kernels.sum, combine, [partials, out])
   }
 }
 
@@ -67,12 +81,23 @@ function defineSum(name: 'sum' | 'mean') {
     runScalar('mul', grad.contiguous(), scale, scaled)
     return broadcastBack(scaled, pass)
   }
+  // Of all dims, or of one.
+  const ofAll = [false, true].map((keepdim) => byLayouts(({ shape }) => reduceDimsOf(name, shape, undefined, keepdim)))
+  const ofDim = [false, true].map((keepdim) =>
+    byLayouts(({ shape }) => byNumber((dim) => reduceDimsOf(name, shape, dim, keepdim))),
+  )
+  const passesOf = ({ layout, shape }: Tensor, dim: number | readonly number[] | undefined, keepdim: boolean) => {
+    if (dim === undefined) return ofAll[+keepdim]!(layout, layout)
+    return typeof dim === 'number' ? ofDim[+keepdim]!(layout, layout)(dim) : reduceDimsOf(name, shape, dim, keepdim)
+  }
   return (x: Tensor, dim?: number | readonly number[], keepdim = false, ...extra: []): Tensor => {
     checkTensor(name, x)
     checkBoolean(name, keepdim, 'keepdim')
     checkNoMore(name, extra)
     if (name === 'mean' && !isFloat(x.dtype)) throw new ShapeError(`mean: got ${x.dtype}, takes float32 or float16`)
-    return reduceDimsOf(name, x.shape, dim, keepdim).reduce((reduced, pass) => op([reduced], pass), x)
+    let reduced = x
+    for (const pass of passesOf(x, dim, keepdim)) reduced = op([reduced], pass)
+    return reduced
   }
 }
 

@@ -2,9 +2,13 @@ import type { AxisView } from '../../kernels/axisView.ts'
 import { mergeDims } from '../../kernels/layout.ts'
 import type { Reduction } from '../../kernels/reduce/index.ts'
 import { ShapeError } from '../base/errors.ts'
+import { byName } from '../base/maps.ts'
+import { DTYPES, type Dtype } from '../layout/dtype.ts'
+import { byLayouts, byNumber } from '../layout/layoutMemo.ts'
 import { normalizeDim, type Shape, sizeOf } from '../layout/shape.ts'
+import type { TensorLayout } from '../layout/tensorLayout.ts'
 import type { Bindable } from '../tensor/run.ts'
-import { operand } from '../tensor/strided.ts'
+import { fromAligned, operandLayout } from '../tensor/strided.ts'
 import { type Tensor, view } from '../tensor/tensor.ts'
 
 /** One pass of a reduction over neighbouring dims. */
@@ -36,26 +40,38 @@ export function asOneDim(shape: Shape, strides: Shape): { size: number; stride: 
  * the strides do not allow that.
  */
 export function reductionOf(t: Tensor, start: number, end: number): { reduction: Reduction; input: Bindable } {
-  const { layout, bound } = operand(t)
-  const part = (from: number, to?: number) => asOneDim(t.shape.slice(from, to), t.strides.slice(from, to))
+  const { reduction } = reductions[t.dtype](t.layout, t.layout)(start * MOST_RANK + end)
+  return reduction ? { reduction, input: fromAligned(t) } : reductionOf(t.contiguous(), start, end)
+}
+
+/** More than the dims of any tensor. */
+const MOST_RANK = 2 ** 16
+
+/** By dtype, layout and dims (start times `MOST_RANK`, plus end), the reduction, if the strides allow it. */
+const reductions = byName(DTYPES, (dtype) =>
+  byLayouts((layout) =>
+    byNumber((dims) => ({ reduction: reductionOfLayout(layout, dtype, Math.floor(dims / MOST_RANK), dims % MOST_RANK) })),
+  ),
+)
+
+function reductionOfLayout(layout: TensorLayout, dtype: Dtype, start: number, end: number): Reduction | undefined {
+  const { shape, strides } = layout
+  const part = (from: number, to?: number) => asOneDim(shape.slice(from, to), strides.slice(from, to))
   const [outer, along, inner] = [part(0, start), part(start, end), part(end)]
-  if (!outer || !along || !inner) return reductionOf(t.contiguous(), start, end)
+  if (!outer || !along || !inner) return undefined
   // Where neighbouring outputs lie side by side in memory, they are the inner dim, which the kernels read coalesced.
   const swap = inner.size === 1 && outer.stride === 1 && along.stride !== 1
   const [rows, columns] = swap ? [inner, outer] : [outer, inner]
   return {
-    reduction: {
-      outer: rows.size,
-      n: along.size,
-      inner: columns.size,
-      chunk: along.size,
-      chunks: 1,
-      offset: layout.offset,
-      outerStride: rows.stride,
-      nStride: along.stride,
-      innerStride: columns.stride,
-    },
-    input: bound,
+    outer: rows.size,
+    n: along.size,
+    inner: columns.size,
+    chunk: along.size,
+    chunks: 1,
+    offset: operandLayout(layout, dtype).offset,
+    outerStride: rows.stride,
+    nStride: along.stride,
+    innerStride: columns.stride,
   }
 }
 

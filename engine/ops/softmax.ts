@@ -3,6 +3,7 @@ import { toFloat32 } from '../autograd/autocast.ts'
 import { defineOp } from '../autograd/tape.ts'
 import { checkNoMore } from '../base/checks.ts'
 import { ShapeError } from '../base/errors.ts'
+import { byLayouts, byNumber, share } from '../layout/layoutMemo.ts'
 import { checkTensor } from '../tensor/arguments.ts'
 import { run } from '../tensor/run.ts'
 import { empty, type Tensor } from '../tensor/tensor.ts'
@@ -12,6 +13,7 @@ import { axisViewOf } from './reduceDims.ts'
 
 function define(log: boolean) {
   const name = log ? 'logSoftmax' : 'softmax'
+  const problems = byLayouts(({ shape }) => byNumber((dim) => share({ ...axisViewOf(name, shape, dim), log })))
   const op = defineOp<[Tensor], { problem: kernels.SoftmaxProblem; dim: number }>({
     name,
     forward(ctx, [x], { problem }) {
@@ -36,7 +38,7 @@ function define(log: boolean) {
     checkNoMore(name, extra)
     const input = toFloat32(x)
     if (input.dtype !== 'float32') throw new ShapeError(`${name}: got ${input.dtype}, takes float32`)
-    return op([input], { problem: { ...axisViewOf(name, input.shape, dim), log }, dim })
+    return op([input], { problem: problems(input.layout, input.layout)(dim), dim })
   }
 }
 

@@ -1,7 +1,7 @@
 import { ParamSlots } from './paramSlots.ts'
-import { PARAM_SLOT } from './pipelines.ts'
+import { type CompiledKernel, PARAM_SLOT } from './pipelines.ts'
 import type { Profiler } from './profiler.ts'
-import { type CopyCommand, giveBlocks, type Launch, MOST_DISPATCHES, type RecordedStream, type WriteCommand } from './stream.ts'
+import { type CopyCommand, giveBlocks, type Launch, MOST_LAUNCHES, type RecordedStream, type WriteCommand } from './stream.ts'
 import type { Work, WorkCounts } from './submissionQueue.ts'
 
 /**
@@ -104,16 +104,22 @@ export class StreamEncoder {
   constructor(device: GPUDevice, paramLayout: GPUBindGroupLayout, counts: WorkCounts) {
     this.#device = device
     this.#counts = counts
-    this.#blocks = new ParamSlots(device, paramLayout, MOST_DISPATCHES)
+    this.#blocks = new ParamSlots(device, paramLayout, MOST_LAUNCHES)
   }
 
   /** Makes the commands of a stream into work for the submission queue. */
   workOf(recorded: RecordedStream): Work {
     const { commands } = recorded
-    const kernels = commands.flatMap((command) => (command.kind === 'dispatch' ? [command.kernel] : []))
+    const kernels = new Set<CompiledKernel>()
+    let ops = 0
+    for (const command of commands) {
+      if (command.kind !== 'dispatch') continue
+      kernels.add(command.kernel)
+      ops += command.launches
+    }
     return {
       kernels,
-      ops: kernels.length,
+      ops,
       submit: (profiler) => this.#encode(recorded, profiler),
       describe: () => opNames(recorded),
     }

@@ -5,8 +5,8 @@ import { PARAM_SLOT } from './pipelines.ts'
 
 const SLOT_WORDS = PARAM_SLOT / 4
 
-/** The number of dispatches at which a stream is submitted without a call of `flush()`. It has no more parameter blocks than dispatches. */
-export const MOST_DISPATCHES = 128
+/** The number of launches at which a stream is submitted without a call of `flush()`. It has no more dispatches, nor parameter blocks. */
+export const MOST_LAUNCHES = 128
 
 /** One launch of a compiled kernel. */
 export interface Launch {
@@ -40,6 +40,8 @@ export class SharedBlock {
 interface DispatchCommand extends Launch {
   kind: 'dispatch'
   slot: number
+  /** The launches of kernels that it does. */
+  launches: number
 }
 
 export interface CopyCommand {
@@ -87,8 +89,8 @@ export class Stream {
   #params = NO_BLOCKS
   #slots = 0
   #recording = ++recordings
-  /** The number of dispatches that were recorded and not yet taken for submission. */
-  dispatches = 0
+  /** The number of launches that were recorded and not yet taken for submission. */
+  launches = 0
 
   constructor(name: string) {
     this.name = name
@@ -132,10 +134,10 @@ export class Stream {
     return this.#slots * SLOT_WORDS
   }
 
-  /** Records a dispatch. @param slot of its parameters */
-  dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch, slot: number): void {
-    this.#commands.push({ kind: 'dispatch', slot, kernel, bindGroup, grid, op, streams, uses })
-    this.dispatches++
+  /** Records a dispatch. @param slot of its parameters @param launches the launches that it does */
+  dispatch({ kernel, bindGroup, grid, op, streams, uses }: Launch, slot: number, launches = 1): void {
+    this.#commands.push({ kind: 'dispatch', slot, launches, kernel, bindGroup, grid, op, streams, uses })
+    this.launches += launches
   }
 
   record(command: CopyCommand | WriteCommand): void {
@@ -149,7 +151,7 @@ export class Stream {
     this.#params = NO_BLOCKS
     this.#slots = 0
     this.#recording = ++recordings
-    this.dispatches = 0
+    this.launches = 0
     return recorded
   }
 }

@@ -36,6 +36,7 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
   // A sum for each thread, and a flag that takes up 16 bytes.
   matrixExtra: (threads) => 4 * threads + 16,
   matrixTiles: [1, 1],
+  twoMatrices: true,
   matrixViews: ({ q, k, v }) => [q, k, v],
   views: ({ q, k, v, out }) => [q, k, v, out],
 }
@@ -102,6 +103,7 @@ export const keyValueGradientRows: variants.RowKernel<KeyValueGradientProblem> =
   subgroupMatrix: keyValueMatrix,
   directStep: 1,
   directConstants: ({ queries }) => ({ MANY: queries > 1 }),
+  tiledConstants: ({ queries }) => (queries % 4 === 0 ? { STATISTICS_FOURS: true, Statistic: 'vec4<f32>' } : {}),
   // Log-sum-exps and deltas of at most 32 queries.
   matrixExtra: () => 256,
   matrixTiles: [2, 2],

@@ -45,6 +45,8 @@ const SHAPES: readonly Shape[] = [
   { dims: [1, 1, 33, 1025, 7] },
   { dims: [1, 1, 1025, 5, 7] },
   { dims: [1, 1, 10, 12, 260] },
+  // So many heads that a workgroup of `tiled` has one part.
+  { dims: [64, 3, 36, 35, 4] },
   { dims: [1, 2, 50, 50, 64], scores: 'large' },
   { dims: [2, 1, 33, 47, 16], scores: 'large', layout: 'cross' },
   { dims: [1, 2, 50, 20, 64], scores: 'equal' },

@@ -9,9 +9,14 @@ const FOURS: bool = false;
 // Four(v)[s] is what the store number s of a vector writes: one of its elements, or the whole vector of an array of one.
 alias Four = vec4<Scalar>;
 const STORES: u32 = select(4u, 1u, FOURS);
+// The element type of lse and delta: vec4<f32> where every head's queries come in fours.
+alias Statistic = f32;
+const STATISTICS_FOURS: bool = false;
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
-const WORKGROUP: u32 = 128u;
+// The parts of a workgroup, which take turns with the tiles.
+const PARTS: u32 = 1u;
+const WORKGROUP: u32 = 128u * PARTS;
 // The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
 // Whether there are so many queries that one chain of additions loses digits. Then the sums of tiles are compensated.
@@ -45,26 +50,19 @@ struct Params {
 @group(0) @binding(1) var<storage, read> k: array<Element>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(2) var<storage, read> v: array<Element>; // [B, H, Tk, Dh] in any strides
 @group(0) @binding(3) var<storage, read> dOut: array<Element>; // [B, H, Tq, Dh] in any strides
-@group(0) @binding(4) var<storage, read> lse: array<f32>; // [B, H, Tq]
-@group(0) @binding(5) var<storage, read> delta: array<f32>; // [B, H, Tq]
+@group(0) @binding(4) var<storage, read> lse: array<Statistic>; // [B, H, Tq]
+@group(0) @binding(5) var<storage, read> delta: array<Statistic>; // [B, H, Tq]
 @group(0) @binding(6) var<storage, read_write> dkv: array<Element>; // dk and dv, [B, H, Tk, Dh] in any strides
 @group(0) @binding(7) var<storage, read> mask: array<u32>; // [B, heads of queries, T, Tk] in any strides; unused without MASK
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Vectors of the workgroup's 64 rows, of which row 4 y + i lies at y + 16 i, or the weights of those rows for 4 rows of the tile each.
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
-var<workgroup> rowSlice: array<vec4<f32>, 64 * 9>;
-var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4
+var<workgroup> rowSlice: array<vec4<f32>, PARTS * 576u>;
+var<workgroup> tileSlice: array<vec4<f32>, PARTS * 288u>; // row r of the tile lies at (r % 4) * 8 + r / 4
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
-}
-
-// Sets the rows of a tile past its last one to 0, up to a multiple of four. A weight of 0 would make NaN of an infinity left there.
-fn clearBehind(rows: u32, local: u32) {
-  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
-  }
 }
 
 // Elements d to d + 3 of the row of q that starts at `row`, and zeros past the width.
@@ -120,37 +118,45 @@ fn gradientVector(row: u32, d: u32) -> vec4<f32> {
 }
 
 fn loadKeyRows(head: u32, first: u32, c: u32, local: u32) {
-  for (var i = 0u; i < 4u; i++) {
-    let row = first + local / 8u * 4u + i;
-    if (row < params.keys) {
-      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = keyVector(head + row * params.k.w, (c * 8u + local % 8u) * 4u);
-    }
-  }
+  let start = head + (first + local / 8u % 16u * 4u) * params.k.w;
+  var own: array<vec4<f32>, 4>; // Nothing is stored of rows past the last one.
+  for (var i = 0u; i < 4u; i++) { own[i] = keyVector(start + i * params.k.w, (c * 8u + local % 8u) * 4u); }
+  let rows = local / 128u % PARTS * 576u;
+  for (var i = 0u; i < 4u; i++) { rowSlice[rows + (local / 8u % 16u + 16u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadValueRows(head: u32, first: u32, c: u32, local: u32) {
-  for (var i = 0u; i < 4u; i++) {
-    let row = first + local / 8u * 4u + i;
-    if (row < params.keys) {
-      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = valueVector(head + row * params.v.w, (c * 8u + local % 8u) * 4u);
-    }
-  }
+  let start = head + (first + local / 8u % 16u * 4u) * params.v.w;
+  var own: array<vec4<f32>, 4>; // Nothing is stored of rows past the last one.
+  for (var i = 0u; i < 4u; i++) { own[i] = valueVector(start + i * params.v.w, (c * 8u + local % 8u) * 4u); }
+  let rows = local / 128u % PARTS * 576u;
+  for (var i = 0u; i < 4u; i++) { rowSlice[rows + (local / 8u % 16u + 16u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadQueryTile(head: u32, first: u32, c: u32, local: u32) {
-  let rows = min(32u, params.queries - first);
-  for (var r = local / 8u; r < rows; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = queryVector(head + (first + r) * params.q.w, (c * 8u + local % 8u) * 4u);
+  let row = first + local / 8u % 16u;
+  let start = head + row * params.q.w;
+  var own: array<vec4<f32>, 2>;
+  for (var i = 0u; i < 2u; i++) {
+    let loaded = queryVector(start + 16u * i * params.q.w, (c * 8u + local % 8u) * 4u);
+    // Rows past the last one are 0, since a weight of 0 would make NaN of an infinity left there.
+    own[i] = select(vec4<f32>(), loaded, row + 16u * i < params.queries);
   }
-  clearBehind(rows, local);
+  let tile = local / 128u % PARTS * 288u;
+  for (var i = 0u; i < 2u; i++) { tileSlice[tile + (local / 8u % 4u * 8u + local / 32u % 4u + 4u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadGradientTile(head: u32, first: u32, c: u32, local: u32) {
-  let rows = min(32u, params.queries - first);
-  for (var r = local / 8u; r < rows; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = gradientVector(head + (first + r) * params.dOut.w, (c * 8u + local % 8u) * 4u);
+  let row = first + local / 8u % 16u;
+  let start = head + row * params.dOut.w;
+  var own: array<vec4<f32>, 2>;
+  for (var i = 0u; i < 2u; i++) {
+    let loaded = gradientVector(start + 16u * i * params.dOut.w, (c * 8u + local % 8u) * 4u);
+    // Rows past the last one are 0, since a weight of 0 would make NaN of an infinity left there.
+    own[i] = select(vec4<f32>(), loaded, row + 16u * i < params.queries);
   }
-  clearBehind(rows, local);
+  let tile = local / 128u % PARTS * 288u;
+  for (var i = 0u; i < 2u; i++) { tileSlice[tile + (local / 8u % 4u * 8u + local / 32u % 4u + 4u * i) * 9u + local % 8u] = own[i]; }
 }
 
 // A vector for each of a thread's 4 rows (4 ty + i), such as their products with 4 rows of the tile (4 tx + j).
@@ -166,21 +172,25 @@ fn products(sum: Block, local: u32, vectors: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   if (SLICES <= 2u) { s = sum; }
   for (var d = 0u; d < 8u; d++) {
     if (d >= vectors) { break; }
-    let b0 = tileSlice[tx * 9u + d];
-    let b1 = tileSlice[(tx + 8u) * 9u + d];
-    let b2 = tileSlice[(tx + 16u) * 9u + d];
-    let b3 = tileSlice[(tx + 24u) * 9u + d];
-    var a = rowSlice[ty * 9u + d];
+    let inTile = tile + tx * 9u + d;
+    let inRows = rows + ty * 9u + d;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var a = rowSlice[inRows];
     s.r0 = vec4(dotOnto(s.r0.x, a, b0), dotOnto(s.r0.y, a, b1), dotOnto(s.r0.z, a, b2), dotOnto(s.r0.w, a, b3));
-    a = rowSlice[(ty + 16u) * 9u + d];
+    a = rowSlice[inRows + 144u];
     s.r1 = vec4(dotOnto(s.r1.x, a, b0), dotOnto(s.r1.y, a, b1), dotOnto(s.r1.z, a, b2), dotOnto(s.r1.w, a, b3));
-    a = rowSlice[(ty + 32u) * 9u + d];
+    a = rowSlice[inRows + 288u];
     s.r2 = vec4(dotOnto(s.r2.x, a, b0), dotOnto(s.r2.y, a, b1), dotOnto(s.r2.z, a, b2), dotOnto(s.r2.w, a, b3));
-    a = rowSlice[(ty + 48u) * 9u + d];
+    a = rowSlice[inRows + 432u];
     s.r3 = vec4(dotOnto(s.r3.x, a, b0), dotOnto(s.r3.y, a, b1), dotOnto(s.r3.z, a, b2), dotOnto(s.r3.w, a, b3));
   }
   if (SLICES <= 2u) { return s; }
@@ -294,20 +304,24 @@ fn weighted(local: u32, groups: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   for (var g = 0u; g < 8u; g++) {
     if (g >= groups) { break; }
-    let b0 = tileSlice[g * 9u + tx];
-    let b1 = tileSlice[(g + 8u) * 9u + tx];
-    let b2 = tileSlice[(g + 16u) * 9u + tx];
-    let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = rowSlice[ty * 9u + g];
+    let inTile = tile + tx + g * 9u;
+    let inRows = rows + ty * 9u + g;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var w = rowSlice[inRows];
     s.r0 = (((s.r0 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 16u) * 9u + g];
+    w = rowSlice[inRows + 144u];
     s.r1 = (((s.r1 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 32u) * 9u + g];
+    w = rowSlice[inRows + 288u];
     s.r2 = (((s.r2 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 48u) * 9u + g];
+    w = rowSlice[inRows + 432u];
     s.r3 = (((s.r3 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
   }
   return s;
@@ -318,31 +332,57 @@ fn weightedShown(local: u32, groups: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   for (var g = 0u; g < 8u; g++) {
     if (g >= groups) { break; }
-    let b0 = tileSlice[g * 9u + tx];
-    let b1 = tileSlice[(g + 8u) * 9u + tx];
-    let b2 = tileSlice[(g + 16u) * 9u + tx];
-    let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = rowSlice[ty * 9u + g];
+    let inTile = tile + tx + g * 9u;
+    let inRows = rows + ty * 9u + g;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var w = rowSlice[inRows];
     s.r0 = shownFour(shownFour(shownFour(shownFour(s.r0, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 16u) * 9u + g];
+    w = rowSlice[inRows + 144u];
     s.r1 = shownFour(shownFour(shownFour(shownFour(s.r1, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 32u) * 9u + g];
+    w = rowSlice[inRows + 288u];
     s.r2 = shownFour(shownFour(shownFour(shownFour(s.r2, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 48u) * 9u + g];
+    w = rowSlice[inRows + 432u];
     s.r3 = shownFour(shownFour(shownFour(shownFour(s.r3, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
   }
   return s;
 }
 
 // Stores vector tx of a thread's 4 rows in workgroup memory.
-fn setRows(s: Block, tx: u32, ty: u32) {
-  rowSlice[ty * 9u + tx] = s.r0;
-  rowSlice[(ty + 16u) * 9u + tx] = s.r1;
-  rowSlice[(ty + 32u) * 9u + tx] = s.r2;
-  rowSlice[(ty + 48u) * 9u + tx] = s.r3;
+fn setRows(s: Block, local: u32) {
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  rowSlice[rows + ty * 9u + tx] = s.r0;
+  rowSlice[rows + (ty + 16u) * 9u + tx] = s.r1;
+  rowSlice[rows + (ty + 32u) * 9u + tx] = s.r2;
+  rowSlice[rows + (ty + 48u) * 9u + tx] = s.r3;
+}
+
+// Adds up blocks of the workgroup's parts. The first one gets the sum.
+fn sumOfParts(own: Block, local: u32) -> Block {
+  if (PARTS == 1u) { return own; }
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  workgroupBarrier();
+  setRows(own, local);
+  workgroupBarrier();
+  var s = own;
+  for (var i = 1u; i < PARTS; i++) {
+    let rows = i * 576u;
+    s.r0 += rowSlice[rows + ty * 9u + tx];
+    s.r1 += rowSlice[rows + (ty + 16u) * 9u + tx];
+    s.r2 += rowSlice[rows + (ty + 32u) * 9u + tx];
+    s.r3 += rowSlice[rows + (ty + 48u) * 9u + tx];
+  }
+  return s;
 }
 
 // Stores elements d to d + 3 of the row of dk or dv that starts at `row`, as far as they lie in it.
@@ -385,6 +425,19 @@ fn difference(a: Block, b: Block) -> Block {
   return Block(a.r0 - b.r0, a.r1 - b.r1, a.r2 - b.r2, a.r3 - b.r3);
 }
 
+// The log-sum-exps of four queries, which lie at `at`.
+fn logSumsOf(at: vec4<u32>) -> vec4<f32> {
+  // The vec4() and .x let this compile where the element is a vector too.
+  if (STATISTICS_FOURS) { return vec4<f32>(lse[at.x / 4u]); }
+  return vec4(vec4<f32>(lse[at.x]).x, vec4<f32>(lse[at.y]).x, vec4<f32>(lse[at.z]).x, vec4<f32>(lse[at.w]).x);
+}
+
+// The deltas of four queries, which lie at `at`.
+fn deltasOf(at: vec4<u32>) -> vec4<f32> {
+  if (STATISTICS_FOURS) { return vec4<f32>(delta[at.x / 4u]); }
+  return vec4(vec4<f32>(delta[at.x]).x, vec4<f32>(delta[at.y]).x, vec4<f32>(delta[at.z]).x, vec4<f32>(delta[at.w]).x);
+}
+
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
   let group = wid.y * groups.x + wid.x;
@@ -397,8 +450,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let h = head % params.heads;
   let first = group % blocks * 64u;
   let tx = local % 8u;
-  let ty = local / 8u;
+  let ty = local / 8u % 16u;
   let vectors = (params.width + 3u) / 4u;
+  // Where tiles hide, loops over slices stay loops: written out they take 48 registers more (RDNA 3).
+  let slices = select(SLICES, (vectors + 7u) / 8u, HIDES);
   let qHead = own.x + headStart(params.q, b, h);
   let kHead = own.y + headStart(params.k, b, h);
   let vHead = own.z + headStart(params.v, b, h);
@@ -412,10 +467,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let zero = params.width >> 31u; // 0, which compilers do not know
   let stream = params.streamLow + wid.z * params.streamStep;
   let key = first + 4u * ty + vec4(0u, 1u, 2u, 3u);
-  for (var j = 0u; j < params.queries; j += 32u) {
-    if (skipsQueries(j, 32u, first)) { continue; }
+  for (var base = 0u; base < params.queries; base += 32u * PARTS) {
+    if (skipsQueries(base, 32u * PARTS, first)) { continue; }
+    let j = base + 32u * (local / 128u % PARTS);
     // Of a thread without keys, or whose keys none of these queries sees, nothing is read.
-    let idle = key.x >= params.keys || (CAUSAL && !GROUPED && j + 31u < key.x);
+    let idle = key.x >= params.keys || (PARTS > 1u && j >= params.queries) || (CAUSAL && !GROUPED && j + 31u < key.x);
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
@@ -435,10 +491,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     let query = j + 4u * tx + vec4(0u, 1u, 2u, 3u);
     let inside = query < vec4(params.queries);
     let at = head * params.queries + min(query, vec4(params.queries - 1u));
-    let lseAt = rest.x + at;
-    let deltaAt = rest.y + at;
-    let logSum = vec4(lse[lseAt.x], lse[lseAt.y], lse[lseAt.z], lse[lseAt.w]) * LOG2E;
-    let sum = vec4(delta[deltaAt.x], delta[deltaAt.y], delta[deltaAt.z], delta[deltaAt.w]);
+    let logSum = logSumsOf(rest.x + at) * LOG2E;
+    let sum = deltasOf(rest.y + at);
     // The test is of the bits because 2^NaN is not NaN on every driver, and compilers may assume that there is no NaN.
     let isNaN = (bitcast<vec4<u32>>(logSum) & vec4(0x7fffffffu)) > vec4(0x7f800000u);
     s = Block(s.r0 * scale, s.r1 * scale, s.r2 * scale, s.r3 * scale);
@@ -494,8 +548,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
     let rows = min(8u, (params.queries - j + 3u) / 4u);
     workgroupBarrier();
-    setRows(left, tx, ty);
-    for (var c = 0u; c < SLICES; c++) {
+    setRows(left, local);
+    for (var c = 0u; c < slices; c++) {
       workgroupBarrier();
       loadGradientTile(dOutHead, j, c, local);
       workgroupBarrier();
@@ -516,8 +570,8 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       }
     }
     workgroupBarrier();
-    setRows(s, tx, ty);
-    for (var c = 0u; c < SLICES; c++) {
+    setRows(s, local);
+    for (var c = 0u; c < slices; c++) {
       workgroupBarrier();
       loadQueryTile(qHead, j, c, local);
       workgroupBarrier();
@@ -545,6 +599,11 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
 
+  for (var c = 0u; c < SLICES; c++) {
+    dk[c] = sumOfParts(dk[c], local);
+    dv[c] = sumOfParts(dv[c], local);
+  }
+  if (local >= 128u) { return; }
   let dkHead = rest.z + headStart(params.dk, b, h);
   let dvHead = rest.z + headStart(params.dv, b, h);
   for (var c = 0u; c < SLICES; c++) {

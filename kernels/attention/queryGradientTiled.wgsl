@@ -11,7 +11,9 @@ alias Four = vec4<Scalar>;
 const STORES: u32 = select(4u, 1u, FOURS);
 alias Sum = vec4<f32>;
 alias Bits = vec4<u32>;
-const WORKGROUP: u32 = 128u;
+// The parts of a workgroup, which take turns with the tiles.
+const PARTS: u32 = 1u;
+const WORKGROUP: u32 = 128u * PARTS;
 // The slices of 8 vectors in a head's row. A thread accumulates one vector of each for 4 rows.
 const SLICES: u32 = 2u;
 // Whether there are so many keys that one chain of additions loses digits. Then the sums of tiles are compensated.
@@ -59,8 +61,8 @@ fn deltaStart() -> u32 {
 
 // Vectors of the workgroup's 64 rows, of which row 4 y + i lies at y + 16 i, or the weights of those rows for 4 rows of the tile each.
 // Rows are padded to 9 vectors so that neighbouring rows lie in different banks.
-var<workgroup> rowSlice: array<vec4<f32>, 64 * 9>;
-var<workgroup> tileSlice: array<vec4<f32>, 32 * 9>; // row r of the tile lies at (r % 4) * 8 + r / 4; in between, numbers of 4 rows of each thread
+var<workgroup> rowSlice: array<vec4<f32>, PARTS * 576u>;
+var<workgroup> tileSlice: array<vec4<f32>, PARTS * 288u>; // row r of the tile lies at (r % 4) * 8 + r / 4; in between, numbers of 4 rows of each thread
 
 fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
@@ -68,13 +70,6 @@ fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
 
 fn total(v: vec4<f32>) -> f32 {
   return (v.x + v.y) + (v.z + v.w);
-}
-
-// Sets the rows of a tile past its last one to 0, up to a multiple of four. A weight of 0 would make NaN of an infinity left there.
-fn clearBehind(rows: u32, local: u32) {
-  for (var r = rows + local / 8u; r < (rows + 3u) / 4u * 4u; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = vec4<f32>();
-  }
 }
 
 // Elements d to d + 3 of the row of q that starts at `row`, and zeros past the width.
@@ -143,37 +138,45 @@ fn outputVector(row: u32, d: u32) -> vec4<f32> {
 }
 
 fn loadQueryRows(head: u32, first: u32, c: u32, local: u32) {
-  for (var i = 0u; i < 4u; i++) {
-    let row = first + local / 8u * 4u + i;
-    if (row < params.queries) {
-      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = queryVector(head + row * params.q.w, (c * 8u + local % 8u) * 4u);
-    }
-  }
+  let start = head + (first + local / 8u % 16u * 4u) * params.q.w;
+  var own: array<vec4<f32>, 4>; // Nothing is stored of rows past the last one.
+  for (var i = 0u; i < 4u; i++) { own[i] = queryVector(start + i * params.q.w, (c * 8u + local % 8u) * 4u); }
+  let rows = local / 128u % PARTS * 576u;
+  for (var i = 0u; i < 4u; i++) { rowSlice[rows + (local / 8u % 16u + 16u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadGradientRows(head: u32, first: u32, c: u32, local: u32) {
-  for (var i = 0u; i < 4u; i++) {
-    let row = first + local / 8u * 4u + i;
-    if (row < params.queries) {
-      rowSlice[(local / 8u + 16u * i) * 9u + local % 8u] = gradientVector(head + row * params.dOut.w, (c * 8u + local % 8u) * 4u);
-    }
-  }
+  let start = head + (first + local / 8u % 16u * 4u) * params.dOut.w;
+  var own: array<vec4<f32>, 4>; // Nothing is stored of rows past the last one.
+  for (var i = 0u; i < 4u; i++) { own[i] = gradientVector(start + i * params.dOut.w, (c * 8u + local % 8u) * 4u); }
+  let rows = local / 128u % PARTS * 576u;
+  for (var i = 0u; i < 4u; i++) { rowSlice[rows + (local / 8u % 16u + 16u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadKeyTile(head: u32, first: u32, c: u32, local: u32) {
-  let rows = min(32u, params.keys - first);
-  for (var r = local / 8u; r < rows; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = keyVector(head + (first + r) * params.k.w, (c * 8u + local % 8u) * 4u);
+  let row = first + local / 8u % 16u;
+  let start = head + row * params.k.w;
+  var own: array<vec4<f32>, 2>;
+  for (var i = 0u; i < 2u; i++) {
+    let loaded = keyVector(start + 16u * i * params.k.w, (c * 8u + local % 8u) * 4u);
+    // Rows past the last one are 0, since a weight of 0 would make NaN of an infinity left there.
+    own[i] = select(vec4<f32>(), loaded, row + 16u * i < params.keys);
   }
-  clearBehind(rows, local);
+  let tile = local / 128u % PARTS * 288u;
+  for (var i = 0u; i < 2u; i++) { tileSlice[tile + (local / 8u % 4u * 8u + local / 32u % 4u + 4u * i) * 9u + local % 8u] = own[i]; }
 }
 
 fn loadValueTile(head: u32, first: u32, c: u32, local: u32) {
-  let rows = min(32u, params.keys - first);
-  for (var r = local / 8u; r < rows; r += 16u) {
-    tileSlice[(r % 4u * 8u + r / 4u) * 9u + local % 8u] = valueVector(head + (first + r) * params.v.w, (c * 8u + local % 8u) * 4u);
+  let row = first + local / 8u % 16u;
+  let start = head + row * params.v.w;
+  var own: array<vec4<f32>, 2>;
+  for (var i = 0u; i < 2u; i++) {
+    let loaded = valueVector(start + 16u * i * params.v.w, (c * 8u + local % 8u) * 4u);
+    // Rows past the last one are 0, since a weight of 0 would make NaN of an infinity left there.
+    own[i] = select(vec4<f32>(), loaded, row + 16u * i < params.keys);
   }
-  clearBehind(rows, local);
+  let tile = local / 128u % PARTS * 288u;
+  for (var i = 0u; i < 2u; i++) { tileSlice[tile + (local / 8u % 4u * 8u + local / 32u % 4u + 4u * i) * 9u + local % 8u] = own[i]; }
 }
 
 // A vector for each of a thread's 4 rows (4 ty + i), such as their products with 4 rows of the tile (4 tx + j).
@@ -189,21 +192,25 @@ fn products(sum: Block, local: u32, vectors: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   if (SLICES <= 2u) { s = sum; }
   for (var d = 0u; d < 8u; d++) {
     if (d >= vectors) { break; }
-    let b0 = tileSlice[tx * 9u + d];
-    let b1 = tileSlice[(tx + 8u) * 9u + d];
-    let b2 = tileSlice[(tx + 16u) * 9u + d];
-    let b3 = tileSlice[(tx + 24u) * 9u + d];
-    var a = rowSlice[ty * 9u + d];
+    let inTile = tile + tx * 9u + d;
+    let inRows = rows + ty * 9u + d;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var a = rowSlice[inRows];
     s.r0 = vec4(dotOnto(s.r0.x, a, b0), dotOnto(s.r0.y, a, b1), dotOnto(s.r0.z, a, b2), dotOnto(s.r0.w, a, b3));
-    a = rowSlice[(ty + 16u) * 9u + d];
+    a = rowSlice[inRows + 144u];
     s.r1 = vec4(dotOnto(s.r1.x, a, b0), dotOnto(s.r1.y, a, b1), dotOnto(s.r1.z, a, b2), dotOnto(s.r1.w, a, b3));
-    a = rowSlice[(ty + 32u) * 9u + d];
+    a = rowSlice[inRows + 288u];
     s.r2 = vec4(dotOnto(s.r2.x, a, b0), dotOnto(s.r2.y, a, b1), dotOnto(s.r2.z, a, b2), dotOnto(s.r2.w, a, b3));
-    a = rowSlice[(ty + 48u) * 9u + d];
+    a = rowSlice[inRows + 432u];
     s.r3 = vec4(dotOnto(s.r3.x, a, b0), dotOnto(s.r3.y, a, b1), dotOnto(s.r3.z, a, b2), dotOnto(s.r3.w, a, b3));
   }
   if (SLICES <= 2u) { return s; }
@@ -310,20 +317,24 @@ fn weighted(local: u32, groups: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   for (var g = 0u; g < 8u; g++) {
     if (g >= groups) { break; }
-    let b0 = tileSlice[g * 9u + tx];
-    let b1 = tileSlice[(g + 8u) * 9u + tx];
-    let b2 = tileSlice[(g + 16u) * 9u + tx];
-    let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = rowSlice[ty * 9u + g];
+    let inTile = tile + tx + g * 9u;
+    let inRows = rows + ty * 9u + g;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var w = rowSlice[inRows];
     s.r0 = (((s.r0 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 16u) * 9u + g];
+    w = rowSlice[inRows + 144u];
     s.r1 = (((s.r1 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 32u) * 9u + g];
+    w = rowSlice[inRows + 288u];
     s.r2 = (((s.r2 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
-    w = rowSlice[(ty + 48u) * 9u + g];
+    w = rowSlice[inRows + 432u];
     s.r3 = (((s.r3 + w.x * b0) + w.y * b1) + w.z * b2) + w.w * b3;
   }
   return s;
@@ -334,31 +345,57 @@ fn weightedShown(local: u32, groups: u32) -> Block {
   // Indices that compilers know to lie inside need no checks.
   let tx = local % 8u;
   let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  let tile = local / 128u % PARTS * 288u;
   var s = Block();
   for (var g = 0u; g < 8u; g++) {
     if (g >= groups) { break; }
-    let b0 = tileSlice[g * 9u + tx];
-    let b1 = tileSlice[(g + 8u) * 9u + tx];
-    let b2 = tileSlice[(g + 16u) * 9u + tx];
-    let b3 = tileSlice[(g + 24u) * 9u + tx];
-    var w = rowSlice[ty * 9u + g];
+    let inTile = tile + tx + g * 9u;
+    let inRows = rows + ty * 9u + g;
+    let b0 = tileSlice[inTile];
+    let b1 = tileSlice[inTile + 72u];
+    let b2 = tileSlice[inTile + 144u];
+    let b3 = tileSlice[inTile + 216u];
+    var w = rowSlice[inRows];
     s.r0 = shownFour(shownFour(shownFour(shownFour(s.r0, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 16u) * 9u + g];
+    w = rowSlice[inRows + 144u];
     s.r1 = shownFour(shownFour(shownFour(shownFour(s.r1, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 32u) * 9u + g];
+    w = rowSlice[inRows + 288u];
     s.r2 = shownFour(shownFour(shownFour(shownFour(s.r2, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
-    w = rowSlice[(ty + 48u) * 9u + g];
+    w = rowSlice[inRows + 432u];
     s.r3 = shownFour(shownFour(shownFour(shownFour(s.r3, w.x, b0), w.y, b1), w.z, b2), w.w, b3);
   }
   return s;
 }
 
 // Stores vector tx of a thread's 4 rows in workgroup memory.
-fn setRows(s: Block, tx: u32, ty: u32) {
-  rowSlice[ty * 9u + tx] = s.r0;
-  rowSlice[(ty + 16u) * 9u + tx] = s.r1;
-  rowSlice[(ty + 32u) * 9u + tx] = s.r2;
-  rowSlice[(ty + 48u) * 9u + tx] = s.r3;
+fn setRows(s: Block, local: u32) {
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  let rows = local / 128u % PARTS * 576u;
+  rowSlice[rows + ty * 9u + tx] = s.r0;
+  rowSlice[rows + (ty + 16u) * 9u + tx] = s.r1;
+  rowSlice[rows + (ty + 32u) * 9u + tx] = s.r2;
+  rowSlice[rows + (ty + 48u) * 9u + tx] = s.r3;
+}
+
+// Adds up blocks of the workgroup's parts. The first one gets the sum.
+fn sumOfParts(own: Block, local: u32) -> Block {
+  if (PARTS == 1u) { return own; }
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
+  workgroupBarrier();
+  setRows(own, local);
+  workgroupBarrier();
+  var s = own;
+  for (var i = 1u; i < PARTS; i++) {
+    let rows = i * 576u;
+    s.r0 += rowSlice[rows + ty * 9u + tx];
+    s.r1 += rowSlice[rows + (ty + 16u) * 9u + tx];
+    s.r2 += rowSlice[rows + (ty + 32u) * 9u + tx];
+    s.r3 += rowSlice[rows + (ty + 48u) * 9u + tx];
+  }
+  return s;
 }
 
 // Stores elements d to d + 3 of the row of dq that starts at `row`, as far as they lie in it.
@@ -368,13 +405,17 @@ fn storeQueryGradient(row: u32, d: u32, v: vec4<f32>) {
   }
 }
 
-// The sum of each of 4 rows over the 8 threads that share it.
-fn rowSums(own: vec4<f32>, tx: u32, ty: u32) -> vec4<f32> {
+// The sum of each of 4 rows over the 8 threads of each part that share it.
+fn rowSums(own: vec4<f32>, local: u32) -> vec4<f32> {
+  let tx = local % 8u;
+  let ty = local / 8u % 16u;
   workgroupBarrier();
-  tileSlice[ty * 8u + tx] = own;
+  tileSlice[local / 128u % PARTS * 288u + ty * 8u + tx] = own;
   workgroupBarrier();
   var sum = vec4<f32>();
-  for (var t = 0u; t < 8u; t++) { sum += tileSlice[ty * 8u + t]; }
+  for (var i = 0u; i < PARTS; i++) {
+    for (var t = 0u; t < 8u; t++) { sum += tileSlice[i * 288u + ty * 8u + t]; }
+  }
   return sum;
 }
 
@@ -427,7 +468,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let h = head % params.heads;
   let first = group % blocks * 64u;
   let tx = local % 8u;
-  let ty = local / 8u;
+  let ty = local / 8u % 16u;
   let row = first + 4u * ty + vec4(0u, 1u, 2u, 3u);
   let vectors = (params.width + 3u) / 4u;
   let qHead = own.x + headStart(params.q, b, h);
@@ -441,13 +482,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   var logSum = vec4<f32>();
   for (var i = 0u; i < 4u; i++) {
     let clamped = min(row[i], params.queries - 1u);
-    for (var d = 4u * tx; d < params.width; d += 32u) {
+    for (var d = 4u * (tx + local / 128u * 8u); d < params.width; d += 32u * PARTS) {
       let output = outputVector(outHead + clamped * params.out.w, d);
       sum[i] += total(output * gradientVector(dOutHead + clamped * params.dOut.w, d));
     }
     logSum[i] = statistics[rest.z + head * params.queries + clamped] * LOG2E;
   }
-  sum = rowSums(sum, tx, ty);
+  sum = rowSums(sum, local);
 
   var acc: array<Block, SLICES>;
   var accExcess: array<Block, LONG_SLICES>;
@@ -459,9 +500,10 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let least = leastPosition(first, 64u);
   var maskRow: vec4<u32>;
   for (var i = 0u; i < 4u && MASK != 0u; i++) { maskRow[i] = rest.w + maskStart(b, h, min(row[i], params.queries - 1u)); }
-  for (var j = 0u; j < keys; j += 32u) {
+  for (var base = 0u; base < keys; base += 32u * PARTS) {
+    let j = base + 32u * (local / 128u % PARTS);
     // Of a thread without rows, or whose rows see none of these keys, nothing is read.
-    let idle = row.x >= params.queries || (CAUSAL && !GROUPED && j > row.w);
+    let idle = row.x >= params.queries || (PARTS > 1u && j >= keys) || (CAUSAL && !GROUPED && j > row.w);
     var s = Block();
     for (var c = 0u; c * 8u < vectors; c++) {
       workgroupBarrier();
@@ -531,7 +573,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
       s.r3 = markedFour(s.r3, seen[3]);
     }
     workgroupBarrier();
-    setRows(s, tx, ty);
+    setRows(s, local);
     for (var c = 0u; c < SLICES; c++) {
       workgroupBarrier();
       loadKeyTile(kHead, j, c, local);
@@ -554,11 +596,13 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
     }
   }
   if (LONG) {
-    shares = rowSums(shares - sharesExcess, tx, ty); // 1, but for the rounding of logSum
+    shares = rowSums(shares - sharesExcess, local); // 1, but for the rounding of logSum
     if (MASK != 0u) { shares = select(shares, vec4(1.0), shares == vec4<f32>()); } // where a query sees nothing
     for (var c = 0u; c < SLICES; c++) { acc[c] = scaled(difference(acc[c], accExcess[c]), 1.0 / shares); }
   }
+  for (var c = 0u; c < SLICES; c++) { acc[c] = sumOfParts(acc[c], local); }
 
+  if (local >= 128u) { return; }
   let dqHead = rest.y + headStart(params.dq, b, h);
   for (var c = 0u; c < SLICES; c++) {
     let d = (c * 8u + tx) * 4u;

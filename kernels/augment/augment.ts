@@ -194,6 +194,7 @@ export const augment: KernelSpec<Augment> = {
           WORKGROUP: workgroup(device),
           AUGMENTS: augments,
           RESIZES: resizes(problem),
+          WHOLE: problem.width % 4 === 0,
         }
       },
       grid: (problem, constants) => grid1d(problem.count * partsOf(problem, constants)),

@@ -9,6 +9,7 @@
 const WORKGROUP: u32 = 8u;
 const AUGMENTS: bool = true; // whether RandAugment may be asked for
 const RESIZES: bool = true; // whether stored images have another size
+const WHOLE: bool = false; // whether rows of pixels are whole words
 
 // Entries of a channel's table: the bytes, then pixels outside of the first and of the second affine operation.
 const ENTRIES: u32 = 258u;
@@ -275,9 +276,9 @@ fn count(what: u32, own: u32, c: u32, v: vec4<u32>, valid: u32) {
   if (what == HISTOGRAM) {
     let first = own + c * 256u;
     atomicAdd(&counts[first + v.x], 1u);
-    if (valid > 1u) { atomicAdd(&counts[first + v.y], 1u); }
-    if (valid > 2u) { atomicAdd(&counts[first + v.z], 1u); }
-    if (valid > 3u) { atomicAdd(&counts[first + v.w], 1u); }
+    if (WHOLE || valid > 1u) { atomicAdd(&counts[first + v.y], 1u); }
+    if (WHOLE || valid > 2u) { atomicAdd(&counts[first + v.z], 1u); }
+    if (WHOLE || valid > 3u) { atomicAdd(&counts[first + v.w], 1u); }
   } else {
     let there = vec4(0u, 1u, 2u, 3u) < vec4(valid);
     let low = select(vec4(255u), v, there);
@@ -300,9 +301,9 @@ fn show(to: u32, c: u32, v: vec4<u32>, valid: u32, normal: bool) {
   }
   let values = bitcast<vec4<f32>>(bits);
   images[to] = values.x;
-  if (valid > 1u) { images[to + 1u] = values.y; }
-  if (valid > 2u) { images[to + 2u] = values.z; }
-  if (valid > 3u) { images[to + 3u] = values.w; }
+  if (WHOLE || valid > 1u) { images[to + 1u] = values.y; }
+  if (WHOLE || valid > 2u) { images[to + 2u] = values.z; }
+  if (WHOLE || valid > 3u) { images[to + 3u] = values.w; }
 }
 
 // Whether autoContrast's float64 comes out just below the whole number that byte becomes.
@@ -404,28 +405,37 @@ fn resizeColumns(base: u32, slot: u32, thread: u32, threads: u32) {
   let firsts = resizeTable();
   let weights = firsts + params.width;
   let lines = params.channels * params.sourceHeight;
-  let stepLine = threads / words;
+  let quads = (lines + 3u) / 4u;
+  let stepQuad = threads / words;
   let stepX = threads % words;
   var x = thread % words;
-  for (var line = thread / words; line < lines;) {
-    let source = base + line * sourceWords;
-    var out = 0u;
+  for (var quad = thread / words; quad < quads;) {
+    // A weight serves four lines at once.
+    let line = min(vec4(4u * quad) + vec4(0u, 1u, 2u, 3u), vec4(lines - 1u));
+    let source = vec4(base) + line * sourceWords;
+    var out = vec4(0u);
     for (var j = 0u; j < min(4u, params.width - 4u * x); j++) {
       let column = 4u * x + j;
       let first = u32(tables[firsts + column]);
-      var sum = 1 << 21u;
+      var sum = vec4(1 << 21u);
       for (var k = 0u; k < taps; k++) {
-        let at = first + k;
-        sum += tables[weights + column * taps + k] * i32((bytes[source + at / 4u] >> (8u * (at % 4u))) & 255u);
+        let at = source + vec4((first + k) / 4u);
+        let four = vec4(bytes[at.x], bytes[at.y], bytes[at.z], bytes[at.w]);
+        sum += tables[weights + column * taps + k] * vec4<i32>((four >> vec4(8u * ((first + k) % 4u))) & vec4(255u));
       }
-      out |= u32(clamp(sum >> 22u, 0, 255)) << (8u * j);
+      out |= vec4<u32>(clamp(sum >> vec4(22u), vec4(0), vec4(255))) << vec4(8u * j);
     }
-    scratch[slot + line * words + x] = out;
+    // The last lines may be one and the same.
+    let to = vec4(slot + x) + line * words;
+    scratch[to.x] = out.x;
+    scratch[to.y] = out.y;
+    scratch[to.z] = out.z;
+    scratch[to.w] = out.w;
     x += stepX;
-    line += stepLine;
+    quad += stepQuad;
     if (x >= words) {
       x -= words;
-      line += 1u;
+      quad += 1u;
     }
   }
 }
@@ -439,21 +449,29 @@ fn resizeRows(slot: u32, thread: u32, threads: u32) {
   for (var c = 0u; c < params.channels; c++) {
     let source = slot + params.slotWords + c * params.sourceHeight * words;
     let target0 = slot + c * params.height * words;
-    let stepY = threads / words;
-    let stepX = threads % words;
-    var x = thread % words;
-    for (var y = thread / words; y < params.height;) {
-      var at = source + u32(tables[firsts + y]) * words + x;
-      var sum = vec4(1 << 21u);
+    let pairs = (words + 1u) / 2u;
+    let stepY = threads / pairs;
+    let stepPair = threads % pairs;
+    var pair = thread % pairs;
+    for (var y = thread / pairs; y < params.height;) {
+      // A weight serves two words at once. The last two may be one and the same.
+      let x = min(vec2(2u * pair) + vec2(0u, 1u), vec2(words - 1u));
+      var at = vec2(source + u32(tables[firsts + y]) * words) + x;
+      var left = vec4(1 << 21u);
+      var right = left;
       for (var k = y * taps; k < y * taps + taps; k++) {
-        sum += tables[weights + k] * vec4<i32>(unpack(scratch[at]));
-        at += words;
+        let weight = tables[weights + k];
+        left += weight * vec4<i32>(unpack(scratch[at.x]));
+        right += weight * vec4<i32>(unpack(scratch[at.y]));
+        at += vec2(words);
       }
-      scratch[target0 + y * words + x] = pack(vec4<u32>(clamp(sum >> vec4(22u), vec4(0), vec4(255))), 4u);
-      x += stepX;
+      let to = vec2(target0 + y * words) + x;
+      scratch[to.x] = pack(vec4<u32>(clamp(left >> vec4(22u), vec4(0), vec4(255))), 4u);
+      scratch[to.y] = pack(vec4<u32>(clamp(right >> vec4(22u), vec4(0), vec4(255))), 4u);
+      pair += stepPair;
       y += stepY;
-      if (x >= words) {
-        x -= words;
+      if (pair >= pairs) {
+        pair -= pairs;
         y += 1u;
       }
     }
@@ -485,7 +503,7 @@ fn walk(chain: Chain, sink: Sink, thread: u32, threads: u32) {
   var sum = 0u;
   var x = thread % words;
   for (var y = thread / words; y < params.height;) {
-    let valid = min(4u, params.width - 4u * x);
+    let valid = select(min(4u, params.width - 4u * x), 4u, WHOLE);
     var origin = vec4(0);
     if (AUGMENTS && chain.affines > 0u && !movesRows(chain)) { origin = origins(chain, y, 4u * x); }
     var red = vec4(0u);

@@ -13,7 +13,7 @@ function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<NestProb
     name,
     bindings: [{ name: 'x', access: 'read', dtype, offset: 'xOffset' }, ...writes(dtype, 'out')],
     params: [branchStrides(2), ...operands.params],
-    variants: nestVariants({ flat, vector, strided }, ['x'], () => ({ Scalar: dtype })),
+    variants: nestVariants({ flat, vector, strided }, ['x'], () => ({ Scalar: dtype }), dtype === 'f16'),
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

@@ -31,7 +31,7 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
       ...writes(dtype, 'out'),
     ],
     params: [branchStrides(3), ...operands.params],
-    variants: nestVariants({ flat, vector, strided }, ['a', 'b'], constants),
+    variants: nestVariants({ flat, vector, strided }, ['a', 'b'], constants, dtype === 'f16'),
     flops: ({ rows, inner }) => rows * inner,
     bytes: ({ rows, inner }) => 3 * SCALAR_BYTES[dtype] * rows * inner,
   }

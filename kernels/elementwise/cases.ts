@@ -3,6 +3,7 @@ import type { Fill, KernelCase } from '../spec.ts'
 import { accumulateProblem } from './accumulate.ts'
 import type { AddFour } from './addFour.ts'
 import { BINARY, type Binary, type BinaryOp, binaryProblem } from './binary.ts'
+import { CHAIN_SLOTS, CHAIN_STEPS, type Chain, type ChainStep, chainProblem } from './chain.ts'
 import { AB, broadcast, CONDITION_AB, GRAD_AB, nestCase, PAIRS, type Pair, pair, SIZES } from './pairs.ts'
 import { type Pow, type PowBackward, powBackwardProblem, powProblem } from './pow.ts'
 import { SCALAR, type ScalarOp, type WithScalar } from './scalar.ts'
@@ -250,3 +251,54 @@ export const addFourCases: KernelCase<AddFour>[] = [...SIZES, SHARES, MILLION].f
     ...(count === MILLION && { bench: true }),
   })),
 )
+
+// The cases of chains follow.
+
+const step = (op: ChainStep['op'], a: ChainStep['a'], b: ChainStep['b'], out: number, number = 0): ChainStep => ({
+  op,
+  a,
+  b,
+  out,
+  number,
+})
+
+/** Sums of the tensor before and of tensor 1, each in a tensor of its own. */
+const distinctSums = [2, 3, 4, 5, 6, 7].map((out) => step('add', out === 2 ? 0 : out - 1, 1, out))
+/** As many steps as a chain takes, whose results are in three tensors by turns. */
+const longest = Array.from({ length: CHAIN_STEPS }, (_, k) =>
+  step((['mul', 'add', 'sub'] as const)[k % 3]!, k === 0 ? 0 : 2 + ((k - 1) % 3), k % 2 ? 'number' : 1, 2 + (k % 3), 0.7),
+)
+/** Every operation, with the number on either side, on values that products and sums would contract to others. */
+const everyOperation = [
+  step('mul', 0, 1, 2),
+  step('add', 2, 3, 2),
+  step('relu', 2, 2, 4),
+  step('add', 4, 'number', 4, 0.1),
+  step('sqrt', 4, 4, 5),
+  step('div', 'number', 5, 6, 3),
+  step('neg', 6, 6, 5),
+  step('sub', 'number', 5, 7, 1e-3),
+  step('div', 7, 5, 4),
+  step('mul', 4, 4, 4),
+  step('add', 0, 4, 0),
+]
+
+function chainCase(name: string, count: number, steps: readonly ChainStep[]): KernelCase<Chain> {
+  const problem = chainProblem(count, steps)
+  const slots = Array.from({ length: CHAIN_SLOTS }, (_, slot) => slot)
+  return {
+    name: `${name}, ${count}`,
+    problem,
+    sizes: Object.fromEntries(slots.map((slot) => [`t${slot}`, ((problem.loads | problem.stores) >> slot) & 1 ? count : 4])),
+    fills: Object.fromEntries(slots.filter((slot) => (problem.loads >> slot) & 1).map((slot) => [`t${slot}`, 'normal'])),
+    tolerance: 1e-6,
+  }
+}
+
+export const chainCases: KernelCase<Chain>[] = [
+  ...SIZES.map((count) => chainCase('every operation', count, everyOperation)),
+  chainCase('results apart', 1025, distinctSums),
+  chainCase('one step', 36, distinctSums.slice(0, 1)),
+  chainCase('as long as can be', 1024, longest),
+  { ...chainCase('results apart', 1024, distinctSums), bench: true },
+]

@@ -4,6 +4,7 @@ import { addFour } from './addFour.ts'
 import { binary, binaryHalf, binaryInt } from './binary.ts'
 import * as cases from './cases.ts'
 import { castToFloat, castToInt } from './cast.ts'
+import { chain } from './chain.ts'
 import { pow, powBackward } from './pow.ts'
 import * as reference from './reference.ts'
 import { scalar, scalarHalf, scalarInt } from './scalar.ts'
@@ -14,6 +15,7 @@ export * from './accumulate.ts'
 export * from './addFour.ts'
 export * from './binary.ts'
 export * from './cast.ts'
+export * from './chain.ts'
 export * from './pow.ts'
 export * from './scalar.ts'
 export * from './unary.ts'
@@ -38,4 +40,5 @@ export const entries: KernelEntry[] = [
   { spec: where, cases: cases.whereCases, reference: reference.whereReference },
   { spec: accumulate, cases: cases.accumulateCases, reference: reference.accumulateReference },
   { spec: accumulateHalf, cases: cases.accumulateCases, reference: reference.accumulateReference },
+  { spec: chain, cases: cases.chainCases, reference: reference.chainReference },
 ]

@@ -2,6 +2,7 @@ import { forEachElement, type NestProblem } from '../layout.ts'
 import type { Arrays } from '../spec.ts'
 import type { AddFour } from './addFour.ts'
 import type { Binary } from './binary.ts'
+import { type Chain, chainSteps } from './chain.ts'
 import type { PowBackward } from './pow.ts'
 import type { WithScalar } from './scalar.ts'
 import type { Unary, UnaryBackward, UnaryOp } from './unary.ts'
@@ -157,6 +158,16 @@ export function accumulateReference(problem: NestProblem, { x, out }: Arrays): A
     out![i]! += x![atX!]!
   })
   return { out: out! }
+}
+
+/** Rounds every result to float32, as the kernel does: an error of one step would grow in those after it. */
+export function chainReference(problem: Chain, tensors: Arrays): Arrays {
+  const functions = { ...operations, neg: unaryFunctions.neg.f, sqrt: unaryFunctions.sqrt.f, relu: unaryFunctions.relu.f }
+  for (const { op, a, b, out, number } of chainSteps(problem)) {
+    const at = (slot: number | 'number', i: number) => (slot === 'number' ? number : tensors[`t${slot}`]![i]!)
+    for (let i = 0; i < problem.count; i++) tensors[`t${out}`]![i] = Math.fround(functions[op](at(a, i), at(b, i)))
+  }
+  return tensors
 }
 
 /** out = a + b + c, and + d with four terms, in float64. */

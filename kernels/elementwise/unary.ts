@@ -31,7 +31,7 @@ function make<P extends Unary>(
     name,
     bindings: [...reads(dtype, ...inputs), ...writes(dtype, output)],
     params: [branchStrides(inputs.length + 1), ...scalars('u32', 'count')],
-    variants: [countVariant(source, ({ op }) => ({ Stored: dtype, OP: UNARY[op] }))],
+    variants: [countVariant(source, ({ op }) => ({ Stored: dtype, OP: UNARY[op] }), dtype === 'f16')],
     flops: ({ count }) => count,
     bytes: ({ count }) => (inputs.length + 1) * SCALAR_BYTES[dtype] * count,
   }

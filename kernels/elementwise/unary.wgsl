@@ -4,6 +4,8 @@ alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
+// The vec4s that a thread loads and stores at a time: two of float16 make 16 bytes.
+const PARTS: u32 = 1u;
 
 const NEG = 0u; const EXP = 1u; const LOG = 2u; const SQRT = 3u; const TANH = 4u; const RELU = 5u; const GELU = 6u;
 
@@ -12,8 +14,8 @@ struct Params {
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> x: array<vec4<Stored>>; // [count]
-@group(0) @binding(1) var<storage, read_write> y: array<vec4<Stored>>; // [count]
+@group(0) @binding(0) var<storage, read> x: array<array<vec4<Stored>, PARTS>>; // [count]
+@group(0) @binding(1) var<storage, read_write> y: array<array<vec4<Stored>, PARTS>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 // The test is of the bits because compilers may assume that there is no NaN.
@@ -84,18 +86,21 @@ fn applyUnary(v: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
-  let total = (params.count + 3u) / 4u;
+  let own = wid.z * params.strides[0] / (4u * PARTS); // the first elements of this branch's operands
+  let total = (params.count + 4u * PARTS - 1u) / (4u * PARTS);
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + local; i < end; i += WORKGROUP) {
-    let v = vec4<Stored>(applyUnary(vec4<f32>(x[own.x + i])));
+    let loaded = x[own.x + i];
+    var v: array<vec4<Stored>, PARTS>;
+    v[0] = vec4<Stored>(applyUnary(vec4<f32>(loaded[0])));
+    if (PARTS > 1u) { v[PARTS - 1u] = vec4<Stored>(applyUnary(vec4<f32>(loaded[PARTS - 1u]))); }
     if (!TAIL || i < params.count / 4u) {
       y[own.y + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { y[own.y + i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { y[own.y + i][0][j] = v[0][j]; }
     }
   }
 }

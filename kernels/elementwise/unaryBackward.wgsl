@@ -4,6 +4,8 @@ alias Stored = f32;
 const OP: u32 = 6u;
 const WORKGROUP: u32 = 8u;
 const TAIL: bool = true;
+// The vec4s that a thread loads and stores at a time: two of float16 make 16 bytes.
+const PARTS: u32 = 1u;
 
 const EXP = 1u; const LOG = 2u; const SQRT = 3u; const TANH = 4u; const RELU = 5u; const GELU = 6u;
 
@@ -12,9 +14,9 @@ struct Params {
   count: u32,
 }
 
-@group(0) @binding(0) var<storage, read> grad: array<vec4<Stored>>; // [count]
-@group(0) @binding(1) var<storage, read> saved: array<vec4<Stored>>; // [count]
-@group(0) @binding(2) var<storage, read_write> out: array<vec4<Stored>>; // [count]
+@group(0) @binding(0) var<storage, read> grad: array<array<vec4<Stored>, PARTS>>; // [count]
+@group(0) @binding(1) var<storage, read> saved: array<array<vec4<Stored>, PARTS>>; // [count]
+@group(0) @binding(2) var<storage, read_write> out: array<array<vec4<Stored>, PARTS>>; // [count]
 @group(1) @binding(0) var<uniform> params: Params;
 
 // Q(x) e^(x^2 / 2) for x >= 0, where Q is the upper tail of the normal distribution. It is t P(t) with t = 1 / (1 + 0.33 x / sqrt
@@ -48,18 +50,22 @@ fn applyBackward(g: vec4<f32>, s: vec4<f32>) -> vec4<f32> {
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32) {
-  let own = wid.z * params.strides[0] / 4u; // the first elements of this branch's operands
-  let total = (params.count + 3u) / 4u;
+  let own = wid.z * params.strides[0] / (4u * PARTS); // the first elements of this branch's operands
+  let total = (params.count + 4u * PARTS - 1u) / (4u * PARTS);
   let threads = groups.x * groups.y * WORKGROUP;
   let share = (total + threads - 1u) / threads * WORKGROUP;
   let start = (wid.y * groups.x + wid.x) * share;
   let end = min(start + share, total);
   for (var i = start + local; i < end; i += WORKGROUP) {
-    let v = vec4<Stored>(applyBackward(vec4<f32>(grad[own.x + i]), vec4<f32>(saved[own.y + i])));
+    let g = grad[own.x + i];
+    let s = saved[own.y + i];
+    var v: array<vec4<Stored>, PARTS>;
+    v[0] = vec4<Stored>(applyBackward(vec4<f32>(g[0]), vec4<f32>(s[0])));
+    if (PARTS > 1u) { v[PARTS - 1u] = vec4<Stored>(applyBackward(vec4<f32>(g[PARTS - 1u]), vec4<f32>(s[PARTS - 1u]))); }
     if (!TAIL || i < params.count / 4u) {
       out[own.z + i] = v;
     } else {
-      for (var j = 0u; j < params.count % 4u; j++) { out[own.z + i][j] = v[j]; }
+      for (var j = 0u; j < params.count % 4u; j++) { out[own.z + i][0][j] = v[0][j]; }
     }
   }
 }

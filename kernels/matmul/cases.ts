@@ -163,7 +163,7 @@ export const matmulCases: readonly KernelCase<Matmul>[] = [
   matmulCase({ name: 'fc2', size: [2080, 128, 512], transB: true, flags: bias | add, bench: true }),
   matmulCase({ name: 'fc1 input gradient', size: [2080, 128, 512], bench: true }),
   matmulCase({ name: 'fc1 weight gradient', size: [512, 128, 2080], transA: true, bench: true }),
-  matmulCase({ size: [1024, 1024, 1024], transB: true, half: ['a', 'b', 'c'], bench: true }),
+  ...transposedCases({ size: [1024, 1024, 1024], half: ['a', 'b', 'c'], bench: true }),
 ]
 
 export const combineCases: readonly KernelCase<Matmul>[] = [

@@ -189,7 +189,7 @@ fn store(row: u32, column: u32, starts: Starts, sum: vec4<f32>) {
   for (var s = 0u; s < min(4u, params.n - column); s++) { c[at[s]] = ScalarC(v[s]); }
 }
 
-// Where an eight of a tile comes from and goes to: the unit in memory at which its line begins, its line of the matrix and place along k, its
+// Where an eight of a tile comes from and goes to: its unit in memory in the first tile of k, its line of the matrix and place along k, its
 // block of the tile and its place there.
 struct Slot { memory: u32, line: u32, k: u32, block: u32, place: u32 }
 
@@ -198,8 +198,9 @@ fn slotOfA(index: u32, start: u32, first: u32) -> Slot {
   let line = (index / (PAIR_A * PLACES_A) * PAIR_A + index % PAIR_A) * LINES_A;
   let place = index / PAIR_A % PLACES_A;
   let inside = min(first + line, params.m - min(params.m, select(8u, 1u, ALONG_K_A)));
-  let memory = (start + inside * params.aRow) / UNIT_A;
-  return Slot(memory, first + line, place * (8u / LINES_A), line / BLOCK_M, line % BLOCK_M * PITCH * LINES_A / 8u + place);
+  let k = place * (8u / LINES_A);
+  let memory = (start + inside * params.aRow + k * params.aCol) / UNIT_A;
+  return Slot(memory, first + line, k, line / BLOCK_M, line % BLOCK_M * PITCH * LINES_A / 8u + place);
 }
 
 // The halves of an eight of A for the part of k that begins at k0, two in a word. Those past kEnd are zeros, or where a whole
@@ -207,8 +208,7 @@ fn slotOfA(index: u32, start: u32, first: u32) -> Slot {
 fn eightOfA(slot: Slot, start: u32, k0: u32, kEnd: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT_A == 8u) {
-    let k = min(k0 + slot.k, kEnd - 1u);
-    let unit = slot.memory + select(k * (params.aCol / 8u), k / 8u, ALONG_K_A);
+    let unit = slot.memory + select(k0 * (params.aCol / 8u), k0 / 8u, ALONG_K_A);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(a[unit][s], a[unit][s + 1u], a[unit][s + 2u], a[unit][s + 3u]));
@@ -233,8 +233,9 @@ fn slotOfB(index: u32, start: u32, first: u32) -> Slot {
   let line = (index / (PAIR_B * PLACES_B) * PAIR_B + index % PAIR_B) * LINES_B;
   let place = index / PAIR_B % PLACES_B;
   let inside = min(first + line, params.n - min(params.n, select(8u, 1u, ALONG_K_B)));
-  let memory = (start + inside * params.bCol) / UNIT_B;
-  return Slot(memory, first + line, place * (8u / LINES_B), line / BLOCK_N, line % BLOCK_N * PITCH * LINES_B / 8u + place);
+  let k = place * (8u / LINES_B);
+  let memory = (start + inside * params.bCol + k * params.bRow) / UNIT_B;
+  return Slot(memory, first + line, k, line / BLOCK_N, line % BLOCK_N * PITCH * LINES_B / 8u + place);
 }
 
 // The halves of an eight of B for the part of k that begins at k0, two in a word. Those past kEnd are zeros, or where a whole
@@ -242,8 +243,7 @@ fn slotOfB(index: u32, start: u32, first: u32) -> Slot {
 fn eightOfB(slot: Slot, start: u32, k0: u32, kEnd: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT_B == 8u) {
-    let k = min(k0 + slot.k, kEnd - 1u);
-    let unit = slot.memory + select(k * (params.bRow / 8u), k / 8u, ALONG_K_B);
+    let unit = slot.memory + select(k0 * (params.bRow / 8u), k0 / 8u, ALONG_K_B);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(b[unit][s], b[unit][s + 1u], b[unit][s + 2u], b[unit][s + 3u]));
@@ -261,6 +261,32 @@ fn eightOfB(slot: Slot, start: u32, k0: u32, kEnd: u32) -> vec4<u32> {
     eight[i] = bitcast<u32>(select(vec2<f16>(), two, k < vec2(kEnd)));
   }
   return eight;
+}
+
+// Stores eight `index` of the tile of A.
+fn setEightOfA(eight: vec4<u32>, slot: Slot, index: u32) {
+  if (EIGHTS_A % WORKGROUP != 0u && index >= EIGHTS_A) { return; }
+  // Compilers see that these lie inside, so they leave out checks and join the stores.
+  let block = min(slot.block, SUBGROUPS_M - 1u);
+  let start = min(slot.place, (BLOCK_M - LINES_A) * PITCH * LINES_A / 8u + PLACES_A - 1u) * (8u / LINES_A);
+  for (var s = 0u; s < 4u; s++) {
+    let two = bitcast<vec2<f16>>(eight[s]);
+    tileA[block][start + 2u * s * STEP_A] = two.x;
+    tileA[block][start + (2u * s + 1u) * STEP_A] = two.y;
+  }
+}
+
+// Stores eight `index` of the tile of B.
+fn setEightOfB(eight: vec4<u32>, slot: Slot, index: u32) {
+  if (EIGHTS_B % WORKGROUP != 0u && index >= EIGHTS_B) { return; }
+  // Compilers see that these lie inside, so they leave out checks and join the stores.
+  let block = min(slot.block, SUBGROUPS_N - 1u);
+  let start = min(slot.place, (BLOCK_N - LINES_B) * PITCH * LINES_B / 8u + PLACES_B - 1u) * (8u / LINES_B);
+  for (var s = 0u; s < 4u; s++) {
+    let two = bitcast<vec2<f16>>(eight[s]);
+    tileB[block][start + 2u * s * STEP_B] = two.x;
+    tileB[block][start + (2u * s + 1u) * STEP_B] = two.y;
+  }
 }
 
 @compute @workgroup_size(WORKGROUP)
@@ -304,32 +330,17 @@ fn main(
   }
   var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
-    for (var i = 0u; i < LOADS_A; i++) {
-      if (local + i * WORKGROUP < EIGHTS_A) {
-        let slot = slotsA[i];
-        // Compilers see that these lie inside, so they leave out checks and join the stores.
-        let block = min(slot.block, SUBGROUPS_M - 1u);
-        let start = min(slot.place, (BLOCK_M - LINES_A) * PITCH * LINES_A / 8u + PLACES_A - 1u) * (8u / LINES_A);
-        let words = select(vec4<u32>(), nextA[i], UNIT_A == 1u || k0 + slot.k < kEnd);
-        for (var s = 0u; s < 4u; s++) {
-          let two = bitcast<vec2<f16>>(words[s]);
-          tileA[block][start + 2u * s * STEP_A] = two.x;
-          tileA[block][start + (2u * s + 1u) * STEP_A] = two.y;
-        }
+    if ((UNIT_A == 1u && UNIT_B == 1u) || k0 + DEPTH <= kEnd) {
+      for (var i = 0u; i < LOADS_A; i++) { setEightOfA(nextA[i], slotsA[i], local + i * WORKGROUP); }
+      for (var i = 0u; i < LOADS_B; i++) { setEightOfB(nextB[i], slotsB[i], local + i * WORKGROUP); }
+    } else {
+      for (var i = 0u; i < LOADS_A; i++) {
+        let eight = select(vec4<u32>(), nextA[i], UNIT_A == 1u || k0 + slotsA[i].k < kEnd);
+        setEightOfA(eight, slotsA[i], local + i * WORKGROUP);
       }
-    }
-    for (var i = 0u; i < LOADS_B; i++) {
-      if (local + i * WORKGROUP < EIGHTS_B) {
-        let slot = slotsB[i];
-        // Compilers see that these lie inside, so they leave out checks and join the stores.
-        let block = min(slot.block, SUBGROUPS_N - 1u);
-        let start = min(slot.place, (BLOCK_N - LINES_B) * PITCH * LINES_B / 8u + PLACES_B - 1u) * (8u / LINES_B);
-        let words = select(vec4<u32>(), nextB[i], UNIT_B == 1u || k0 + slot.k < kEnd);
-        for (var s = 0u; s < 4u; s++) {
-          let two = bitcast<vec2<f16>>(words[s]);
-          tileB[block][start + 2u * s * STEP_B] = two.x;
-          tileB[block][start + (2u * s + 1u) * STEP_B] = two.y;
-        }
+      for (var i = 0u; i < LOADS_B; i++) {
+        let eight = select(vec4<u32>(), nextB[i], UNIT_B == 1u || k0 + slotsB[i].k < kEnd);
+        setEightOfB(eight, slotsB[i], local + i * WORKGROUP);
       }
     }
     workgroupBarrier();

@@ -5,6 +5,8 @@
 // The 4 x 4 blocks of a thread in either direction. With twice as many a tile is half as deep.
 const BLOCKS: u32 = 1u;
 const DEPTH: u32 = 32u / BLOCKS;
+// The steps along k that are multiplied without a wait between. Large tiles have products enough in one.
+const STEPS: u32 = select(1u, 4u, BLOCKS == 1u);
 const TILE: u32 = 64u * BLOCKS;
 // Whether neighbours in memory are neighbours along k.
 const ALONG_K_A: bool = true;
@@ -272,17 +274,27 @@ fn main(
         next = blockOfB(b0, vec2(firstColumn, k0 + DEPTH) + inTile, kEnd);
       }
     }
-    for (var k = 0u; k < DEPTH; k++) {
-      var right: array<vec4<f32>, BLOCKS>;
-      for (var j = 0u; j < BLOCKS; j++) { right[j] = tileB[k * PITCH + x + 16u * j]; }
-      for (var i = 0u; i < BLOCKS; i++) {
-        let left = tileA[k * PITCH + y + 16u * i];
-        for (var j = 0u; j < BLOCKS; j++) {
-          let block = 4u * (BLOCKS * i + j);
-          sums[block] += left.x * right[j];
-          sums[block + 1u] += left.y * right[j];
-          sums[block + 2u] += left.z * right[j];
-          sums[block + 3u] += left.w * right[j];
+    // Loads of several steps come before their products, so that a wave waits once for all.
+    for (var step = 0u; step < DEPTH / STEPS; step++) {
+      var left: array<vec4<f32>, STEPS * BLOCKS>;
+      var right: array<vec4<f32>, STEPS * BLOCKS>;
+      for (var s = 0u; s < STEPS; s++) {
+        for (var i = 0u; i < BLOCKS; i++) {
+          left[s * BLOCKS + i] = tileA[(step * STEPS + s) * PITCH + y + 16u * i];
+          right[s * BLOCKS + i] = tileB[(step * STEPS + s) * PITCH + x + 16u * i];
+        }
+      }
+      for (var s = 0u; s < STEPS; s++) {
+        for (var i = 0u; i < BLOCKS; i++) {
+          let a = left[s * BLOCKS + i];
+          for (var j = 0u; j < BLOCKS; j++) {
+            let b = right[s * BLOCKS + j];
+            let block = 4u * (BLOCKS * i + j);
+            sums[block] += a.x * b;
+            sums[block + 1u] += a.y * b;
+            sums[block + 2u] += a.z * b;
+            sums[block + 3u] += a.w * b;
+          }
         }
       }
     }

@@ -2,21 +2,19 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { connect as connectTcp, createServer, type Server, type Socket } from 'node:net'
-import { join } from 'node:path'
+import { delimiter, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { connectFleet } from '../../train/fleet/connect.ts'
 import { credentialsOf, type Role, type RunningServer, startServer, writeServerFolder } from '../../train/fleet/server.ts'
 import { FleetStore } from '../../train/fleet/store.ts'
-import { note } from '../harness/suite.ts'
 
 const CLI = fileURLToPath(new URL('./cli.js', import.meta.url))
 
-/** Whether nats-server is there; otherwise says how to install it. */
+/** Sees that nats-server is there. @throws Error that fails the file, where it is not */
 export function hasServer(): boolean {
-  const folders = [...(process.env.PATH ?? '').split(':'), '/usr/sbin', '/usr/local/bin']
-  const there = folders.some((folder) => existsSync(join(folder, 'nats-server')))
-  if (!there) note('no fleet can be tested without nats-server: apt-get install nats-server')
-  return there
+  const folders = [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/usr/local/bin']
+  if (folders.some((folder) => existsSync(join(folder, 'nats-server')))) return true
+  throw new Error('no fleet can be tested without nats-server: apt-get install nats-server')
 }
 
 /** Finds a free port. */

@@ -39,7 +39,12 @@ if (hasServer()) {
       const claimOf = async (key: string) => (await readClaim(store.claims, claimKey(FOLDER, key)))!.claim
       const crew = new NullWorkers()
       const machine = new NullMachine({ duration: () => 20, bytes: BYTES })
-      await crew.start(fleet.url, fleet.folder, ['w1'], () => machine)
+      await crew.start(
+        fleet.url,
+        (name) => fleet.auth(name),
+        ['w1'],
+        () => machine,
+      )
       // The runs are done while nobody waits for them.
       const first = await study(store, folder, 0, 4)
       while (!(await claimOf(keys[3]!).catch(() => undefined))) await pause(20)
@@ -78,7 +83,12 @@ if (hasServer()) {
       const saved = { worker: 'w1', attempt: 1, device: 'null', step: 1, record: 1, files: await otherFiles(evil, keys[4]!) }
       await change(keys[4]!, (before) => ({ ...before, attempt: 1, saved }))
       const others = new NullWorkers()
-      await others.start(fleet.url, fleet.folder, ['w1'], () => machine)
+      await others.start(
+        fleet.url,
+        (name) => fleet.auth(name),
+        ['w1'],
+        () => machine,
+      )
       assert.ok((await Promise.all(third.outcomes)).every(({ how }) => how === 'done'))
       await third.dispatcher.close()
       checkFiles(folder, 4, 1)

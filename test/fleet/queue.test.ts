@@ -16,7 +16,12 @@ async function killsOfServer(workers: number, runs: number, kills: number): Prom
     let done = 0
     const duration = (key: string) => 100 + (Number.parseInt(key.slice(-4), 16) % 7) * 60
     const machine = new NullMachine({ duration, bytes: BYTES, saveEvery: 150, onDone: () => done++ })
-    await crew.start(fleet.url, fleet.folder, fleet.names, () => machine)
+    await crew.start(
+      fleet.url,
+      (name) => fleet.auth(name),
+      fleet.names,
+      () => machine,
+    )
     const notes: string[] = []
     const { dispatcher, outcomes } = await study(store, folder, 0, runs, notes)
     let over = false
@@ -57,7 +62,12 @@ if (hasServer()) {
       const other = await fleet.open()
       const first = await study(other, folder, 0, 12)
       while ((await queued(store)) < 12) await pause(20)
-      await crew.start(fleet.url, fleet.folder, ['w1'], () => machine)
+      await crew.start(
+        fleet.url,
+        (name) => fleet.auth(name),
+        ['w1'],
+        () => machine,
+      )
       await Promise.race(first.outcomes)
       await other.connection.close()
       first.ends.abort()
@@ -79,7 +89,12 @@ if (hasServer()) {
       await third.dispatcher.close()
       assert.is(await queued(store), 1)
       const again = new NullWorkers()
-      await again.start(fleet.url, fleet.folder, ['w2'], () => machine)
+      await again.start(
+        fleet.url,
+        (name) => fleet.auth(name),
+        ['w2'],
+        () => machine,
+      )
       const fourth = await study(store, folder, 20, 5)
       assert.ok((await Promise.all(fourth.outcomes)).every(({ how }) => how === 'done'))
       await fourth.dispatcher.close()
@@ -98,7 +113,12 @@ if (hasServer()) {
       await store.manager.consumers.delete(QUEUE, 'runs-cpu')
       const crew = new NullWorkers()
       const machine = new NullMachine({ duration: () => 10, bytes: BYTES })
-      await crew.start(fleet.url, fleet.folder, ['w1'], () => machine)
+      await crew.start(
+        fleet.url,
+        (name) => fleet.auth(name),
+        ['w1'],
+        () => machine,
+      )
       assert.ok((await Promise.all(outcomes)).every(({ how }) => how === 'done'))
       // A server that was killed brings a message back.
       await store.streams.publish(runSubject({ class: 'cpu' }, 'null-tiny', nullKey(0)), 'a ghost')

@@ -48,6 +48,8 @@ if (hasServer()) {
     await refused(['worker', '--fleet', fleet.url, '--auth', join(work, 'none')], /cannot be read/)
     await refused(['worker', '--fleet', 'http://x'], /use nats:\/\/ or tls:\/\//)
     await refused(['worker', '--fleet', 'nats://127.0.0.1:1'], /cannot be reached.*paraformer fleet up/)
+    await refused(['worker', ...fleet.flags('w2'), '--name', 'w2', '--class', 'gpu'], /does not let w2 take runs of class gpu/)
+    await refused(['fleet', 'status', ...fleet.flags('w2')], /keeps no fleet|credentials/)
     await refused(['worker'], /name the server with --fleet/)
   })
 

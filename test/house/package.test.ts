@@ -223,7 +223,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 const LIMITS = {
   'three ops (vite-app)': { minified: 186_000, packed: 45_000 },
   'the import alone': { minified: 640_000, packed: 130_000 },
-  'the whole package': { minified: 1_160_000, packed: 281_000 },
+  'the whole package': { minified: 1_190_000, packed: 286_000 },
 }
 
 /** Fails if a bundle is too large. */

@@ -4,6 +4,7 @@ import { type Shape, sizeOf } from '../../engine/layout/shape.ts'
 import { type CrossEntropyOptions, crossEntropies, crossEntropy } from '../../engine/ops/crossEntropy.ts'
 import { mean, sum } from '../../engine/ops/reduce.ts'
 import { broadcastTo, reshape } from '../../engine/ops/shape.ts'
+import { slice } from '../../engine/ops/slice.ts'
 import { tensor } from '../../engine/tensor/fromValues.ts'
 import type { Tensor } from '../../engine/tensor/tensor.ts'
 import { NAN_BITS } from '../../kernels/crossEntropy/index.ts'
@@ -132,6 +133,19 @@ for (const options of [{}, { reduction: 'sum' }, { labelSmoothing: 0.2 }] as Cro
     )
   })
 }
+
+test('logits that lie behind others in their memory', async () => {
+  const x = normals(3 * 8 * 16, 8)
+  const labels = labelsFor(8, 16)
+  const all = leaf(x, [3, 8, 16])
+  const part = slice(all, [[1, 2]])
+  backward(crossEntropy(reshape(part, [8, 16]), tensor(labels)))
+  const alone = leaf(x.subarray(128, 256), [8, 16])
+  backward(crossEntropy(alone, tensor(labels)))
+  const found = await all.grad!.data()
+  const expected = [...new Float32Array(128), ...(await alone.grad!.data()), ...new Float32Array(128)]
+  if (`${[...found]}` !== `${expected}`) throw new Error(`${found} instead of ${expected}`)
+})
 
 for (const [m, rows, classes] of [
   [1, 1, 2],

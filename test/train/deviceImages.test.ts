@@ -1,8 +1,9 @@
 import * as assert from 'uvu/assert'
 import { requestDevice } from '../../engine/index.ts'
+import type { Model } from '../../model/index.ts'
 import { BatchLoader, type LoaderOptions } from '../../train/data/loader.ts'
 import { type AugmentOptions, checkSettings, type Dataset, type Settings, startTrainer } from '../../train/index.ts'
-import { DeviceImages } from '../../train/run/deviceImages.ts'
+import { DeviceImages, deviceSources, hostLine } from '../../train/run/deviceImages.ts'
 import { loadersOf } from '../../train/run/loaders.ts'
 import { suite } from '../harness/suite.ts'
 import { equal } from './equal.ts'
@@ -69,6 +70,24 @@ test('the host makes images that the kernel does not take', () => {
     )
   assert.is(DeviceImages.of(device, loader(all)), undefined)
   assert.ok(DeviceImages.of(device, loader({ flip: true })))
+  const model = { device } as Model
+  const data = { train: loader(all), evaluation: loader(all) }
+  assert.throws(
+    () => deviceSources(model, data, true),
+    /^--data device: the device does not take batches of .*; use --data host/,
+  )
+  const sources = deviceSources(model, data)
+  const settings = checkSettings({})
+  assert.match(
+    hostLine({ settings, sources, distributed: undefined, replicas: undefined })!,
+    /^the host makes the batches: the device does not take/,
+  )
+  assert.is(
+    hostLine({ settings: checkSettings({ data: 'host' }), sources, distributed: undefined, replicas: undefined }),
+    undefined,
+  )
+  const onDevice = deviceSources(model, { train: loader({ flip: true }), evaluation: loader() }, true)
+  assert.is(hostLine({ settings, sources: onDevice, distributed: undefined, replicas: undefined }), undefined)
 })
 
 /** Trains three steps of two micro-batches each. @returns the final parameters, the losses and the evaluation */

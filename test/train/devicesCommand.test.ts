@@ -299,6 +299,10 @@ test('flags that make no sense are refused in one line', async () => {
   const many = ['--mode', 'devices', '--devices', '4']
   await expectUserError(['eval', ...checkpoint, ...many], /3 branches cannot be spread over 4 devices; use at most 3/)
   await expectUserError(train(join(work, 'no'), ...many), /3 branches cannot be spread over 4 devices; use at most 3/)
+  await expectUserError(
+    train(join(work, 'no'), '--mode', 'devices', '--data', 'device'),
+    /--data device: in --mode devices the host makes the batches; use --data host or another mode/,
+  )
   const vit = join(work, 'vit', 'model.safetensors')
   await expectUserError(['eval', '--checkpoint', vit, '--mode', 'devices'], /a vit has no branches to spread/)
 })

@@ -56,7 +56,7 @@ const MODEL = [
   'dropout',
 ]
 /** Settings that have no meaning here. */
-const OTHERS = ['architecture', 'depth', 'members', 'prefixWeights']
+const OTHERS = ['architecture', 'depth', 'members', 'prefixWeights', 'data']
 /** The share of the training images of each task that is held out. */
 const VALIDATION = 0.1
 /** Steps of the progress bar. */

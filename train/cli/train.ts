@@ -9,6 +9,7 @@ import type { Mode } from '../../model/index.ts'
 import { PRESETS } from '../presets.ts'
 import { readCheckpoint, readRun, type SavedRun } from '../run/checkpoint.ts'
 import { openData } from '../run/data.ts'
+import { hostLine } from '../run/deviceImages.ts'
 import { existingRunFolder, newRunFolder } from '../run/folder.ts'
 import { checkInitial, settingsLike } from '../run/initFrom.ts'
 import type { RunData } from '../run/loaders.ts'
@@ -143,6 +144,8 @@ async function train(flags: TrainFlags, interrupt: Interrupt): Promise<void> {
       const trainer = await interrupt.orStop(startTrainer(device, before?.parts.settings ?? settings, data!, options, from))
       const several = severalDevices(trainer.parts)
       if (several) say(distributionLine(several))
+      const line = hostLine(trainer.parts)
+      if (line !== undefined) say(line)
       return trainer
     }
     await trainWithRestarts({

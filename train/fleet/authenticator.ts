@@ -10,7 +10,11 @@ type Client = Pick<
 export function authenticatorOf(content: string, client: Client): Authenticator | undefined {
   const secret = content.trim()
   const bytes = new TextEncoder().encode(secret)
-  if (secret.includes('BEGIN NATS USER JWT')) return client.credsAuthenticator(bytes)
+  if (secret.includes('BEGIN NATS USER JWT')) {
+    if (!/END NATS USER JWT[\s\S]*SU[A-Z2-7]{56}/.test(secret)) return undefined
+    // The client finds the seed only where a line ends after the last one.
+    return client.credsAuthenticator(new TextEncoder().encode(`${secret}\n`))
+  }
   if (/^SU[A-Z2-7]{56}$/.test(secret)) return client.nkeyAuthenticator(bytes)
   const [first, second, ...more] = secret.split(/\s+/)
   if (first && second === undefined) return client.tokenAuthenticator(first)

@@ -57,7 +57,7 @@ export async function connectFleet(address: FleetAddress, name: string, say: (te
     ignoreAuthErrorAbort: false,
     authenticator: address.auth === undefined ? undefined! : await authenticator(address.auth, nats),
     ...((ca !== undefined || url.startsWith('tls:')) && {
-      tls: ca === undefined ? {} : { ca: await readSecret(ca, '--ca', false) },
+      tls: ca === undefined ? {} : { ca: await readCertificates(ca) },
     }),
   }
   if (options.authenticator === undefined) delete options.authenticator
@@ -71,6 +71,30 @@ export async function connectFleet(address: FleetAddress, name: string, say: (te
   return connection
 }
 
+/** What is wrong with the certificate of a server, by the code of the error. */
+const CERTIFICATE: { [code: string]: string } = {
+  CERT_HAS_EXPIRED: "the server's certificate has expired; give the server a new one",
+  CERT_NOT_YET_VALID: "the server's certificate is not valid yet; look at the clocks of both machines",
+  ERR_TLS_CERT_ALTNAME_INVALID:
+    "the server's certificate is for another name; use a name that it holds, or make one with this name",
+}
+const NOT_SIGNED = "the server's certificate is signed by none of those that this machine trusts; name the signer's with --ca"
+for (const code of [
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'CERT_SIGNATURE_FAILURE',
+])
+  CERTIFICATE[code] = NOT_SIGNED
+
+/** Returns the code of an error or of the innermost cause that has one. */
+function codeOf(error: unknown): string {
+  const { code, cause } = error as { code?: string; cause?: unknown }
+  return (cause ? codeOf(cause) : '') || (typeof code === 'string' ? code : '')
+}
+
 function connectError(error: unknown, { url, auth }: FleetAddress): UserError {
   const why = reason(error)
   if (/authentication timeout/i.test(why))
@@ -79,6 +103,12 @@ function connectError(error: unknown, { url, auth }: FleetAddress): UserError {
     const with_ = auth === undefined ? 'no credentials; name a file with --auth' : `the credentials of ${auth}`
     return new UserError(`${url}: the server refuses ${with_}`)
   }
+  const certificate = CERTIFICATE[codeOf(error)]
+  if (certificate) return new UserError(`${url}: ${certificate}`, { cause: error })
+  if (/does not support 'tls'/.test(why))
+    return new UserError(
+      `${url}: the server is not encrypted; start it with --tls-cert and --tls-key, or use nats:// within one machine`,
+    )
   return new UserError(`${url}: cannot be reached (${why}); start a server with paraformer fleet up, or name another`, {
     cause: error,
   })
@@ -97,6 +127,13 @@ async function authenticator(path: string, nats: typeof import('@nats-io/transpo
   const found = authenticatorOf(await readSecret(path, '--auth', true), nats)
   if (!found) throw new UserError(`${path}: holds no credentials; ${CREDENTIALS}`)
   return found
+}
+
+/** @throws UserError for a file without certificates */
+async function readCertificates(path: string): Promise<string> {
+  const text = await readSecret(path, '--ca', false)
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return text
+  throw new UserError(`--ca ${path}: holds no certificate; it must be a PEM file`)
 }
 
 /** @throws UserError for a file that is not there, or a secret that others can read */

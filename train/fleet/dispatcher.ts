@@ -58,6 +58,7 @@ export class Dispatcher {
   readonly #progress = new Map<string, (step: number, label: string) => void>()
   /** Runs that are waited for, by key. */
   readonly #jobs = new Map<string, RunJob>()
+  readonly #stops = new WeakMap<AbortSignal, Promise<undefined>>()
   #watches: QueuedIterator<KvWatchEntry>[] = []
   #looking: ReturnType<typeof setInterval> | undefined
 
@@ -88,10 +89,7 @@ export class Dispatcher {
   /** Does a run in the fleet: its files lie in the folder of the job when this resolves. */
   async do(job: RunJob, hooks: JobHooks): Promise<Outcome> {
     const { signal } = hooks
-    const stopped = new Promise<undefined>((resolve) => {
-      if (signal.aborted) resolve(undefined)
-      signal.addEventListener('abort', () => resolve(undefined), { once: true })
-    })
+    const stopped = this.#stopped(signal)
     this.#progress.set(job.key, (step, label) => hooks.onProgress?.(step, label))
     this.#jobs.set(job.key, job)
     try {
@@ -132,6 +130,19 @@ export class Dispatcher {
       if (!states.has(key)) states.set(key, (await readClaim(claims, claimKey(folder, key)))?.claim.state)
       if (states.get(key) === 'collected') await files.delete(name).catch(() => {})
     }
+  }
+
+  /** Resolves when a signal aborts. All runs of a study share one listener, since Node warns of many. */
+  #stopped(signal: AbortSignal): Promise<undefined> {
+    let stopped = this.#stops.get(signal)
+    if (!stopped) {
+      stopped = new Promise<undefined>((resolve) => {
+        if (signal.aborted) resolve(undefined)
+        signal.addEventListener('abort', () => resolve(undefined), { once: true })
+      })
+      this.#stops.set(signal, stopped)
+    }
+    return stopped
   }
 
   /** Waits until a published run has ended, or its entry is gone. @returns undefined when it should stop */

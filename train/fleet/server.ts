@@ -12,6 +12,9 @@ import { CLAIMS, FILES, inboxPrefix, QUEUE, RECORDS, WORKERS, type WorkerClass }
 /** Milliseconds that a server may take to listen. */
 const START = 10_000
 
+/** Seconds that a handshake may take: hundreds of workers connect at once after the server was away. */
+const HANDSHAKE = 30
+
 /** Where Debian and others put the server, which is not in every user's PATH. */
 const SERVERS = ['nats-server', '/usr/sbin/nats-server', '/usr/local/bin/nats-server']
 
@@ -125,7 +128,7 @@ function configuration(
   { folder, host, port, webSocketPort, monitorPort, origins = [], tls }: ServerOptions,
   users: readonly string[],
 ): string {
-  const encrypted = tls ? `tls: { cert_file: "${tls.cert}", key_file: "${tls.key}" }` : ''
+  const encrypted = tls ? `tls: { cert_file: "${tls.cert}", key_file: "${tls.key}", timeout: ${HANDSHAKE} }` : ''
   const web =
     webSocketPort === undefined
       ? ''
@@ -147,8 +150,7 @@ ${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }
 ${web}authorization: {
-  # Hundreds of workers that connect at once, after the server was away, take turns.
-  timeout: 30
+  timeout: ${HANDSHAKE}
   users: [
 ${users.join('\n')}
   ]

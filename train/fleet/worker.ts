@@ -95,6 +95,10 @@ export class FleetWorker {
         complained = false
       } catch (error) {
         if (store.connection.isClosed()) throw new UserError(`the connection to the fleet is closed (${reason(error)})`)
+        if (/permissions? violation/i.test(`${reason(error)} ${reason((error as Error).cause)}`))
+          throw new UserError(
+            `the server does not let ${name} take runs of class ${this.#options.class}; its credentials are of another class`,
+          )
         // The connection itself says when it is lost and there again.
         if (!complained) note(`the queue does not answer (${reason(error)}); trying again`)
         complained = true

@@ -40,8 +40,7 @@ export class LossScale {
   readonly state: Tensor
   /** The scale, []. */
   readonly value: Tensor
-  /** What `backward` takes as the gradient of the loss: the scale, or undefined where it is 1 for good. */
-  readonly cotangent: Tensor | undefined
+  #isOne: boolean
   readonly growthInterval: number
 
   /** @throws ArgumentError for a scale that is not from 2^-126 to 2^126, or counts that are no whole numbers from 0 to 2^24 */
@@ -59,7 +58,12 @@ export class LossScale {
     this.state = state!
     this.value = value!
     this.growthInterval = growthInterval
-    this.cotangent = scale === 1 && growthInterval === 0 ? undefined : this.value
+    this.#isOne = scale === 1 && growthInterval === 0
+  }
+
+  /** What `backward` takes as the gradient of the loss: the scale, or undefined where it is 1 until `restore` changes it. */
+  get cotangent(): Tensor | undefined {
+    return this.#isOne ? undefined : this.value
   }
 
   /** Returns options that make a copy on any device. */
@@ -73,10 +77,10 @@ export class LossScale {
     return { scale, steady }
   }
 
-  /** Overwrites the state. @throws ArgumentError for values out of range, and for another scale than 1 where it is 1 for good */
+  /** Overwrites the state. @throws ArgumentError for values out of range */
   restore(state: LossScaleState): void {
     const { scale, steady } = checkState('LossScale.restore', state)
-    if (!this.cotangent && scale !== 1) throw refusal('LossScale.restore', scale, '1, which growthInterval 0 keeps', 'scale')
+    this.#isOne &&= scale === 1
     this.state.write(Float32Array.of(scale, steady))
   }
 

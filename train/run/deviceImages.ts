@@ -1,4 +1,4 @@
-import { type Device, run, type Tensor, tensor } from '../../engine/index.ts'
+import { type Device, run, type Tensor, tensor, UserError } from '../../engine/index.ts'
 import { empty } from '../../engine/tensor/tensor.ts'
 import {
   type AugmentSpec,
@@ -16,6 +16,7 @@ import type { BatchLoader } from '../data/loader.ts'
 import { normalizeTables } from '../data/normalize.ts'
 import { HostImages, type ImageSource } from './imageSource.ts'
 import type { RunData } from './loaders.ts'
+import type { TrainerParts } from './trainerParts.ts'
 
 /** Words of a row before an image: sample and epoch. */
 const HEAD = 2
@@ -136,9 +137,24 @@ function padRows(bytes: Uint8Array, width: number, out: Uint8Array): void {
   for (let from = 0, to = 0; from < bytes.length; from += width, to += padded) out.set(bytes.subarray(from, from + width), to)
 }
 
-/** Makes the sources of a run's images, on its device where the kernel takes them. */
-export function deviceSources(model: Model, { train, evaluation }: Pick<RunData, 'train' | 'evaluation'>) {
+const TOO_MUCH = 'the device does not take batches of so large images or of so many operations of RandAugment'
+
+/** A line that says why the host makes the batches of a run where nobody asked for that; undefined where it does not. */
+export function hostLine(parts: Pick<TrainerParts, 'settings' | 'distributed' | 'replicas' | 'sources'>) {
+  const { settings, distributed, replicas, sources } = parts
+  if (settings.data === 'host') return undefined
+  if (distributed || replicas) return 'the host makes the batches, as for several devices'
+  return sources?.train instanceof HostImages ? `the host makes the batches: ${TOO_MUCH}` : undefined
+}
+
+/**
+ * Makes the sources of a run's images, on its device where the kernel takes them, else on the host.
+ * @param asked whether the user asked for the device
+ * @throws UserError where the user asked and the kernel does not take the images
+ */
+export function deviceSources(model: Model, { train, evaluation }: Pick<RunData, 'train' | 'evaluation'>, asked = false) {
   const made = DeviceImages.of(model.device, train)
+  if (asked && !made) throw new UserError(`--data device: ${TOO_MUCH}; use --data host or a smaller --batch-size`)
   return {
     train: made ?? new HostImages(model, train),
     evaluation: DeviceImages.of(model.device, evaluation, { beside: made }) ?? new HostImages(model, evaluation),

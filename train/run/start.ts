@@ -148,7 +148,8 @@ export async function startTrainer(
     optimizer = distributed.optimizer
   }
   // Several devices take their images from the host.
-  const sources = distributed || replicas || settings.data === 'host' ? undefined : deviceSources(model, data)
+  const onHost = distributed || replicas || settings.data === 'host'
+  const sources = onHost ? undefined : deviceSources(model, data, settings.data === 'device')
   try {
     const trainer = new Trainer({
       device,

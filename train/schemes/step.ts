@@ -125,10 +125,14 @@ export function captureStep(
     })
     return optimizerStep(model, optimizer, objective, batches, optimizer.lr, maxNorm, ema, imagesOf)
   })
+  let { cotangent } = optimizer.lossScale
   const call = (batches: readonly MicroBatch[], lr: number): StepResult => {
     checkBatches('captureStep', batches)
     checkNumber('captureStep', lr, 'lr')
     optimizer.lr = lr
+    // A recording without cotangent does not see that the loss scale was changed.
+    if (optimizer.lossScale.cotangent !== cotangent) step.dispose()
+    cotangent = optimizer.lossScale.cotangent
     return step(...batches.flatMap(({ images, labels }) => [images, labels]))
   }
   return Object.defineProperties(call, {
