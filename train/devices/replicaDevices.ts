@@ -60,7 +60,7 @@ export class ReplicaDevices {
   #loads = 0
   #tracing: Tracing | undefined
 
-  /** @param options.lossScale that of the next step @internal */
+  /** @param options `lossScale` is that of the next step @internal */
   constructor(
     model: Model,
     optimizer: Optimizer,
