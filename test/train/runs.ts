@@ -51,8 +51,8 @@ export function stepsIn(lines: readonly string[]): number {
   return new Set(lines.map((line) => JSON.parse(line)).flatMap(({ split, step }) => (split === 'train' ? [step] : []))).size
 }
 
-/** Fails unless two runs have the same bits in all tensors, at the same position. */
-export function assertSameBits(folderA: string, folderB: string): void {
+/** Fails unless the checkpoints of two runs have the same bits in all tensors. @returns the checkpoints */
+export function assertSameTensors(folderA: string, folderB: string) {
   const [a, b] = [readRun(folderA), readRun(folderB)]
   if (a.tensors.size < 30 || a.tensors.size !== b.tensors.size)
     throw new Error(`${a.tensors.size} and ${b.tensors.size} tensors`)
@@ -60,7 +60,12 @@ export function assertSameBits(folderA: string, folderB: string): void {
     const bytes = (view: ArrayBufferView) => Buffer.from(view.buffer, view.byteOffset, view.byteLength)
     if (!bytes(data).equals(bytes(b.tensors.get(name)!.data))) throw new Error(`${name} differs`)
   }
-  const [left, right] = [a, b].map(({ metadata }) => {
+  return [a, b] as const
+}
+
+/** Fails unless two runs have the same bits in all tensors, at the same position. */
+export function assertSameBits(folderA: string, folderB: string): void {
+  const [left, right] = assertSameTensors(folderA, folderB).map(({ metadata }) => {
     const { position, random, steps, history, evaluationDue } = JSON.parse(metadata.training!)
     return JSON.stringify({ position, random, steps, history, evaluationDue })
   })
