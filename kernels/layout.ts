@@ -143,6 +143,11 @@ export function isFlat({ rows, walks }: NestProblem): boolean {
   return rows === 1 && walks.every((walk) => movesInVectors(walk))
 }
 
+/** Whether all operands are runs of neighbours that begin where their bindings do. */
+export function isOneRun(problem: NestProblem): boolean {
+  return isFlat(problem) && problem.walks.every(({ step, offset }) => step === 1 && offset === 0)
+}
+
 function movesInVectors({ step, strides, offset }: Walk): boolean {
   return step === 0 || (step === 1 && offset % 4 === 0 && strides.every((stride) => stride % 4 === 0))
 }

@@ -1,3 +1,5 @@
+import type { LaunchStep } from './step.ts'
+
 /** Element types of buffers. */
 export type Scalar = 'f32' | 'f16' | 'i32' | 'u32'
 
@@ -115,6 +117,8 @@ export interface KernelSpec<P = any> {
    * round alike share an answer. The default is every scalar u32 parameter that is required and is not an offset.
    */
   shapeClass?(problem: P): readonly number[]
+  /** The step of a chain that does the work of a problem, with the same bits; undefined where there is none. */
+  chainStep?(problem: P): LaunchStep | undefined
   /** The floating-point operations; a fused multiply-add counts two. */
   flops(problem: P): number
   /** The bytes that must cross the memory bus at least once. */

@@ -1,12 +1,6 @@
-import {
-  CHAIN_SLOTS,
-  CHAIN_STEPS,
-  type Chain,
-  type ChainStep,
-  chainProblem,
-  type LaunchStep,
-} from '../../kernels/elementwise/index.ts'
+import { CHAIN_SLOTS, CHAIN_STEPS, type Chain, chainProblem } from '../../kernels/elementwise/index.ts'
 import type { Capabilities, Grid, KernelSpec } from '../../kernels/spec.ts'
+import type { ChainStep, LaunchStep } from '../../kernels/step.ts'
 import type { Lane } from '../graph/lane.ts'
 import { byNumber, share } from '../layout/layoutMemo.ts'
 import type { ResolvedBinding } from '../memory/bindings.ts'

@@ -1,6 +1,6 @@
-import { type LaunchStep, stepOf } from '../../kernels/elementwise/index.ts'
 import type { Capabilities, Constants, Grid, KernelSpec, Variant } from '../../kernels/spec.ts'
 import { runsOn } from '../../kernels/spec.ts'
+import type { LaunchStep } from '../../kernels/step.ts'
 import { isShared } from '../layout/layoutMemo.ts'
 import type { CompiledKernel, PipelineCache } from '../submit/pipelines.ts'
 import { SharedBlock } from '../submit/stream.ts'
@@ -88,7 +88,7 @@ export class KernelSelection {
     const decision = this.#decide(launch)
     if (isShared(problem)) {
       decision.block = new SharedBlock(spec.params, problem)
-      decision.step = stepOf(spec, problem)
+      decision.step = spec.chainStep?.(problem)
       this.#decisions.set(problem, decision)
     }
     return decision

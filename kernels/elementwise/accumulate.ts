@@ -1,4 +1,4 @@
-import { type NestProblem, nest } from '../layout.ts'
+import { isOneRun, type NestProblem, nest } from '../layout.ts'
 import { nestVariants } from '../runs.ts'
 import { branchStrides, type KernelSpec, SCALAR_BYTES, writes } from '../spec.ts'
 import flat from './accumulateFlat.wgsl'
@@ -20,6 +20,9 @@ function makeAccumulate(name: string, dtype: 'f32' | 'f16'): KernelSpec<NestProb
 }
 
 /** out += x over a shape, float32; out is row-major. */
-export const accumulate = makeAccumulate('accumulate', 'f32')
+export const accumulate: KernelSpec<NestProblem> = {
+  ...makeAccumulate('accumulate', 'f32'),
+  chainStep: (problem) => (isOneRun(problem) ? { op: 'add', count: problem.inner, a: 1, b: 0, out: 1, number: 0 } : undefined),
+}
 /** out += x over a shape, float16; out is row-major. */
 export const accumulateHalf = makeAccumulate('accumulateHalf', 'f16')

@@ -1,4 +1,4 @@
-import { type Layout, type NestProblem, nest } from '../layout.ts'
+import { isOneRun, type Layout, type NestProblem, nest } from '../layout.ts'
 import { nestVariants } from '../runs.ts'
 import { branchStrides, type Constants, type KernelSpec, SCALAR_BYTES, type Scalar, writes } from '../spec.ts'
 import flat from './binaryFlat.wgsl'
@@ -38,7 +38,13 @@ function makeBinary(name: string, dtype: Scalar): KernelSpec<Binary> {
 }
 
 /** out = a op b, float32. */
-export const binary = makeBinary('binary', 'f32')
+export const binary: KernelSpec<Binary> = {
+  ...makeBinary('binary', 'f32'),
+  chainStep(problem) {
+    const { op, inner: count } = problem
+    return isOneRun(problem) ? { op, count, a: 0, b: 1, out: 2, number: 0 } : undefined
+  },
+}
 /** out = a op b, float16. */
 export const binaryHalf = makeBinary('binaryHalf', 'f16')
 /** out = a op b, int32. Products and sums wrap; quotients are cut towards 0. */

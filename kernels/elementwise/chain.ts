@@ -1,30 +1,15 @@
-import { isFlat, type NestProblem } from '../layout.ts'
 import { countVariant } from '../runs.ts'
 import { type KernelSpec, scalars, writes } from '../spec.ts'
-import { accumulate } from './accumulate.ts'
-import { type Binary, binary } from './binary.ts'
+import type { ChainStep, StepOp } from '../step.ts'
 import chainSource from './chain.wgsl'
-import { type ScalarOp, scalar, type WithScalar } from './scalar.ts'
-import { type Unary, unary } from './unary.ts'
 
-/** Operations of a step, by their numbers in chain.wgsl. Those of one operand ignore the second one. */
-const STEPS = { add: 0, sub: 1, mul: 2, div: 3, neg: 4, sqrt: 5, relu: 6 } as const
-
-export type StepOp = keyof typeof STEPS
+/** Operations of a step, by their numbers in chain.wgsl. */
+const STEPS: Record<StepOp, number> = { add: 0, sub: 1, mul: 2, div: 3, neg: 4, sqrt: 5, relu: 6 }
 
 /** The tensors of a chain at most: the storage buffers that every device allows in a shader. */
 export const CHAIN_SLOTS = 8
 /** The steps of a chain at most, as its parameters hold them. */
 export const CHAIN_STEPS = 30
-
-/** An operation of a chain. Tensors are named by their slot, which is the place among the kernel's bindings. */
-export interface ChainStep {
-  op: StepOp
-  a: number | 'number'
-  b: number | 'number'
-  out: number
-  number: number
-}
 
 /** Elementwise operations, one after the other, on tensors of `count` neighbouring elements. `chainProblem` makes it. */
 export interface Chain {
@@ -94,45 +79,4 @@ function ones(slots: number): number {
   let sum = 0
   for (let rest = slots; rest > 0; rest &= rest - 1) sum++
   return sum
-}
-
-/** A launch of another kernel as a step of a chain: its operands and its result are places among the launch's bindings. */
-export interface LaunchStep extends ChainStep {
-  count: number
-}
-
-/** By operation with a number, that of the step, and whether the number comes first. */
-const WITH_NUMBER: Record<ScalarOp, readonly [op: StepOp, first: boolean]> = {
-  add: ['add', false],
-  mul: ['mul', false],
-  div: ['div', false],
-  subFrom: ['sub', true],
-  divInto: ['div', true],
-}
-
-/** The step of a chain that does what a launch of a kernel does; undefined where there is none. */
-export function stepOf(spec: KernelSpec, problem: unknown): LaunchStep | undefined {
-  if (spec === binary) {
-    const { op, inner } = problem as Binary
-    return isOneRun(problem as Binary) ? { op, count: inner, a: 0, b: 1, out: 2, number: 0 } : undefined
-  }
-  if (spec === accumulate) {
-    const { inner } = problem as NestProblem
-    return isOneRun(problem as NestProblem) ? { op: 'add', count: inner, a: 1, b: 0, out: 1, number: 0 } : undefined
-  }
-  if (spec === scalar) {
-    const { op: name, count, scalar: number } = problem as WithScalar
-    const [op, first] = WITH_NUMBER[name]
-    return { op, count, a: first ? 'number' : 0, b: first ? 0 : 'number', out: 1, number }
-  }
-  if (spec === unary) {
-    const { op, count } = problem as Unary
-    return op === 'neg' || op === 'sqrt' || op === 'relu' ? { op, count, a: 0, b: 0, out: 1, number: 0 } : undefined
-  }
-  return undefined
-}
-
-/** Whether all operands are runs of neighbours that begin where their bindings do. */
-function isOneRun(problem: NestProblem): boolean {
-  return isFlat(problem) && problem.walks.every(({ step, offset }) => step === 1 && offset === 0)
 }

@@ -1,5 +1,6 @@
 import { countVariant } from '../runs.ts'
 import { branchStrides, type KernelSpec, type ParamScalar, reads, SCALAR_BYTES, type Scalar, scalars, writes } from '../spec.ts'
+import type { StepOp } from '../step.ts'
 import scalarSource from './scalar.wgsl'
 
 /** x + s, x s, x / s, s - x and s / x, by their numbers in scalar.wgsl. */
@@ -25,8 +26,23 @@ function makeScalar(name: string, dtype: ParamScalar, stored: Scalar = dtype): K
   }
 }
 
+/** By operation, that of a step of a chain, and whether the number comes first. */
+const STEPS: Record<ScalarOp, readonly [op: StepOp, first: boolean]> = {
+  add: ['add', false],
+  mul: ['mul', false],
+  div: ['div', false],
+  subFrom: ['sub', true],
+  divInto: ['div', true],
+}
+
 /** out [count] = x [count] op scalar, float32. */
-export const scalar = makeScalar('scalar', 'f32')
+export const scalar: KernelSpec<WithScalar> = {
+  ...makeScalar('scalar', 'f32'),
+  chainStep({ op: name, count, scalar: number }) {
+    const [op, first] = STEPS[name]
+    return { op, count, a: first ? 'number' : 0, b: first ? 0 : 'number', out: 1, number }
+  },
+}
 /** out [count] = x [count] op scalar, float16 computed in float32. */
 export const scalarHalf = makeScalar('scalarHalf', 'f32', 'f16')
 /** out [count] = x [count] op scalar, int32. */

@@ -38,7 +38,11 @@ function make<P extends Unary>(
 }
 
 /** y [count] = f(x [count]), float32. `gelu` is the exact (erf) form. */
-export const unary = make<Unary>('unary', 'f32', unarySource, ['x'], 'y')
+export const unary: KernelSpec<Unary> = {
+  ...make<Unary>('unary', 'f32', unarySource, ['x'], 'y'),
+  chainStep: ({ op, count }) =>
+    op === 'neg' || op === 'sqrt' || op === 'relu' ? { op, count, a: 0, b: 0, out: 1, number: 0 } : undefined,
+}
 /** y [count] = f(x [count]), float16 computed in float32. */
 export const unaryHalf = make<Unary>('unaryHalf', 'f16', unarySource, ['x'], 'y')
 /** out [count] = grad f'(x), float32, where `saved` is x or y as `SAVES_INPUT` says. */

@@ -69,7 +69,7 @@ test('npm pack builds the package anew, and it holds what its manifest names and
   const files = filesOf(installed)
   const wrong = files.filter(
     (name) =>
-      !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts)|docs\/[\w-]+\.(md|svg)|dist\/node\/(setup-lavapipe\.sh|nullCommands\.c)|dist\/web\/[\w/-]+\.(html|css|svg|gz|safetensors|txt)|train\/studies\/[\w-]+\/(study\.ts|(registered|checks)\.json|(results|trials)\.jsonl|runs\/\w+\/\w+\.jsonl?))$/.test(
+      !/^(package\.json|README\.md|LICENSE|dist\/.+(?<!\.test)(\.js|\.d\.ts)|docs\/[\w-]+\.(md|svg)|dist\/node\/(setup-lavapipe\.sh|nullCommands\.c|lossyLink\.py)|dist\/web\/[\w/-]+\.(html|css|svg|gz|safetensors|txt)|train\/studies\/[\w-]+\/(study\.ts|(registered|checks)\.json|(results|trials)\.jsonl|runs\/\w+\/\w+\.jsonl?))$/.test(
         name,
       ),
   )
