@@ -221,7 +221,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 
 /** The most bytes of a program's bundle, minified and then packed by gzip. */
 const LIMITS = {
-  'three ops (vite-app)': { minified: 186_000, packed: 45_000 },
+  'three ops (vite-app)': { minified: 196_000, packed: 49_000 },
   'the import alone': { minified: 640_000, packed: 130_000 },
   'the whole package': { minified: 1_190_000, packed: 286_000 },
 }
