@@ -13,7 +13,7 @@ export function emulateMatrices(source: string, size: string): string {
     .replace(/subgroup_matrix_(left|right)<f16, 16, 16>/g, 'array<f16, 256>')
     .replace('subgroup_matrix_result<f32, 16, 16>', 'array<f32, 8>')
     .replace(
-      /([\w[\]* +]+) = subgroupMatrixLoad<(\w+), (row|col)_major>\(&(\w+)(?:\[(\w+)\])?,/g,
+      /([\w[\]]+) = subgroupMatrixLoad<(\w+), (row|col)_major>\(&(\w+)(?:\[(\w+)\])?,/g,
       (...[, to, type, major, from, part]) => {
         const name = `load${type}${major}${from}`
         made.set(name, loadFunction(name, type, part ? `${from}[part]` : from, major === 'row'))
@@ -29,7 +29,7 @@ export function emulateMatrices(source: string, size: string): string {
       },
     )
     .replace(
-      /([\w[\]* +]+) = subgroupMatrixMultiplyAccumulate\(([\w[\]* +]+), ([\w[\]]+), ([\w[\]* +]+)\);/g,
+      /([\w[\]* +]+) = subgroupMatrixMultiplyAccumulate\(([\w[\]]+), (\w+), ([\w[\]* +]+)\);/g,
       (_, to, left, right, start) => {
         if (to.trim() !== start) throw new Error(`${to} = ${start} + …: another matrix`)
         return `multiplyMatrices(&${left}, &${right}, &${start});`

@@ -86,17 +86,9 @@ const kernels: Kernel[] = [
     entry: attentionEntries[0]!,
     size: 'min(16u, params.width + 15u)',
     emulated: [
-      { variant: attentionMatrixVariant<any>('32 rows', () => ({ subgroups: 2, matrices: 1 }), attentionRows), cases: /./ },
+      { variant: attentionMatrixVariant<any>('32 rows', 2, attentionRows), cases: /./ },
       {
-        variant: withLongSums(attentionMatrixVariant<any>('32 rows', () => ({ subgroups: 2, matrices: 1 }), attentionRows)),
-        cases: /^\[1,2,50.*f16/,
-      },
-      {
-        variant: attentionMatrixVariant<any>('2 x 32 rows', () => ({ subgroups: 2, matrices: 2 }), attentionRows),
-        cases: /^\[(1,2,50|1,2,31).*f16/,
-      },
-      {
-        variant: withLongSums(attentionMatrixVariant<any>('2 x 32 rows', () => ({ subgroups: 2, matrices: 2 }), attentionRows)),
+        variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, attentionRows)),
         cases: /^\[1,2,50.*f16/,
       },
     ],
@@ -108,13 +100,10 @@ const kernels: Kernel[] = [
     emulated: [
       {
         variant: attentionEntries[1 + i]!.spec.variants.find(({ name }) => name === 'subgroupMatrix')!,
-        smaller: attentionMatrixVariant<any>('32 rows', () => ({ subgroups: 2, matrices: 1 }), kernel),
+        smaller: attentionMatrixVariant<any>('32 rows', 2, kernel),
         cases: /^\[(1,1,257|2,3,1)/,
       },
-      {
-        variant: withLongSums(attentionMatrixVariant<any>('32 rows', () => ({ subgroups: 2, matrices: 1 }), kernel)),
-        cases: /^\[1,2,31/,
-      },
+      { variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, kernel)), cases: /^\[1,2,31/ },
     ],
   })),
 ]
