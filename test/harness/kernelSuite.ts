@@ -45,7 +45,8 @@ export async function runKernelSuite(
       // The default device runs a variant with more pipelines, unless only this device runs it, which then chooses it.
       if (pipelines === 'few') {
         // Subgroups of 8 run other code than those of 4, and those of 16 the same.
-        if (subgroupsOnly) return on.capabilities.subgroupMaxSize === 8 ? 'values' : 'one'
+        if (subgroupsOnly && on.capabilities.subgroupMaxSize === 8) return most ? 'one' : 'values'
+        if (subgroupsOnly) return most ? 'none' : 'one'
         return chosen.has(name) ? 'values' : most ? 'none' : 'one'
       }
       if (pipelines !== 'most') return undefined
