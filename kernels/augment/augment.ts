@@ -1,8 +1,8 @@
-import { type Capabilities, type Constants, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
+import { type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import source from './augment.wgsl'
 import { blendTerms, STRETCH_EXCEPTIONS, stretchExceptions } from './imageOps.ts'
 import { affineTable, blendFactor, MAX_MAGNITUDE, posterizeBits, solarizeThreshold } from './operations.ts'
-import { byteFilter, resizesRowsFirst } from './resize.ts'
+import { resizesRowsFirst } from './resize.ts'
 
 /** Random changes of training images; default none. */
 export interface AugmentOptions {
@@ -45,7 +45,10 @@ export interface Places {
 }
 
 export interface Augment extends AugmentSpec, Places {
-  slotWords: number
+  /** Whether the source is words of pixels, as `resizeImages` writes them; else it is stored bytes of the size of the batch. */
+  packed: boolean
+  /** Images of pixels in scratch memory, for each image. */
+  slots: number
   /** Operations of RandAugment. */
   operations: number
   [param: string]: unknown
@@ -60,15 +63,21 @@ export function imageWords(channels: number, height: number, width: number): num
   return channels * height * Math.ceil(width / 4)
 }
 
-/** Whether the kernel makes such images; else the host does. */
+/** Whether the kernels make such images; else the host does. */
 export function takesImages({ channels, sourceHeight, sourceWidth, height, width, options }: AugmentSpec): boolean {
   if (channels * Math.max(sourceHeight * sourceWidth, sourceHeight * width, height * width) > MAX_VALUES) return false
   if (resizesRowsFirst(sourceHeight, sourceWidth, height, width)) return false
   return !options.randAugment || channels <= MAX_CHANNELS
 }
 
-function resizes({ sourceHeight, sourceWidth, height, width }: AugmentSpec): boolean {
+/** Whether stored images have another size than those of a batch. */
+export function resizes({ sourceHeight, sourceWidth, height, width }: AugmentSpec): boolean {
   return sourceHeight !== height || sourceWidth !== width
+}
+
+/** Words of an image [channels, height, width] of which a word has up to 4 channels of a pixel. */
+export function pixelWords(channels: number, height: number, width: number): number {
+  return Math.ceil(channels / 4) * height * width
 }
 
 /**
@@ -77,7 +86,7 @@ function resizes({ sourceHeight, sourceWidth, height, width }: AugmentSpec): boo
  * @returns words, of which `values` are the bits of float32
  */
 export function augmentTables(spec: AugmentSpec, values: readonly Float32Array[]): Int32Array<ArrayBuffer> {
-  const { height, width, sourceHeight, sourceWidth, options } = spec
+  const { height, width, options } = spec
   const words: number[] = values.flatMap((table) => Array.from(bitsOf(table)))
   const push = (more: ArrayLike<number>) => {
     for (let i = 0; i < more.length; i++) words.push(more[i]!)
@@ -88,16 +97,6 @@ export function augmentTables(spec: AugmentSpec, values: readonly Float32Array[]
     for (const sign of [-1, 1] as const) push(bitsOf(blendTerms(blendFactor(level, sign))))
     push(stretchExceptions())
   }
-  if (resizes(spec)) {
-    for (const [from, to] of [
-      [sourceWidth, width],
-      [sourceHeight, height],
-    ] as const) {
-      const { first, weights } = byteFilter(from, to)
-      push(first)
-      push(weights)
-    }
-  }
   return Int32Array.from(words)
 }
 
@@ -105,17 +104,22 @@ function bitsOf({ buffer, byteOffset, length }: Float32Array): Int32Array {
   return new Int32Array(buffer, byteOffset, length)
 }
 
-/** Makes the problem of a batch. */
+/**
+ * Makes the problem of a batch.
+ * @param places of the stored images, or of the images of `resizeImages` where these are resized
+ */
 export function augmentProblem(spec: AugmentSpec, places: Places): Augment {
-  const { channels, sourceHeight, sourceWidth, height, width, seed, options } = spec
+  const { channels, height, width, seed, options } = spec
   const { cropPadding = 0, flip = false, randAugment } = options
   const { n = 0, magnitude = 0 } = randAugment ?? {}
   const level = magnitude / MAX_MAGNITUDE
-  const usesScratch = n > 0 || resizes(spec)
+  const packed = resizes(spec)
   return {
     ...spec,
     ...places,
-    slotWords: usesScratch ? imageWords(channels, Math.max(height, resizes(spec) ? sourceHeight : 0), width) : 0,
+    ...(packed && { start: 0, stride: pixelWords(channels, height, width), byRow: 1 }),
+    packed,
+    slots: Math.min(2, Math.max(0, n - 1)),
     seedLow: seed >>> 0,
     seedHigh: Math.floor(seed / 2 ** 32),
     cropPadding,
@@ -124,55 +128,57 @@ export function augmentProblem(spec: AugmentSpec, places: Places): Augment {
     mask: (0xff << (8 - posterizeBits(level))) & 0xff,
     threshold: Math.ceil(solarizeThreshold(level)),
     exceptions: n > 0 ? STRETCH_EXCEPTIONS : 0,
-    columnTaps: resizes(spec) ? byteFilter(sourceWidth, width).count : 0,
-    rowTaps: resizes(spec) ? byteFilter(sourceHeight, height).count : 0,
   }
 }
 
-/** Elements of `scratch`: two slots of bytes for each image, and with RandAugment a table [channels, 258]. */
-export function scratchWords({ count, channels, slotWords, operations }: Augment): number {
-  return Math.max(1, count * (2 * slotWords + (operations > 0 ? 258 * channels : 0)))
+/** Elements of `scratch`: with RandAugment slots of pixels for each image, and a table [channels, 258]. */
+export function scratchWords({ count, channels, height, width, slots, operations }: Augment): number {
+  return operations > 0 ? count * (slots * pixelWords(channels, height, width) + 258 * channels) : 1
 }
+
+/** Copies of a histogram, among which threads count. */
+const COPIES = 8
 
 /** Elements of `counts`: with RandAugment the statistics of each image. */
 export function countWords({ count, channels, operations }: Augment): number {
-  return operations > 0 ? count * (258 * channels + 1) : 1
+  return operations > 0 ? count * ((COPIES * 256 + 2) * channels + 1) : 1
 }
 
 /** Stages of a batch, as the kernel numbers them. */
-const [COLUMNS, ROWS, FLUSH, STATISTICS, COMPOSE, FINISH] = [0, 1, 2, 3, 4, 5] as const
+const [FLUSH, STATISTICS, COMPOSE, FINISH] = [0, 1, 2, 3] as const
 
-/** The dispatches of a batch, in order: two to resize, three for each operation of RandAugment, and one that writes the images. */
+/** The dispatches of a batch, in order: three for each operation of RandAugment, and one that writes the images. */
 function stagesOf(problem: Augment): Augment[] {
   const { operations } = problem
   const stage = (stage: number, operation = 0): Augment => ({ ...problem, stage, operation })
   return [
-    ...(resizes(problem) ? [stage(COLUMNS), stage(ROWS)] : []),
     ...Array.from({ length: operations }, (_, k) => [FLUSH, STATISTICS, COMPOSE].map((each) => stage(each, k))).flat(),
     stage(FINISH, operations),
   ]
 }
 
 /** Invocations of a workgroup: on software devices one vector, on others enough to hide the latency of loads. */
-function workgroup({ software }: Capabilities): number {
+export function workgroupOf({ software }: Capabilities): number {
   return software ? 8 : 256
 }
 
-/** Workgroups of an image: on software devices as few as keep their threads busy, since each derives the image's chain again. */
-function partsOf({ count, height, width }: Augment, { WORKGROUP }: Constants): number {
-  const groups = height * Math.ceil(width / 4)
-  const few = WORKGROUP === 8 ? ceilDiv(16, count) : ceilDiv(groups, 1024)
-  return Math.min(few, ceilDiv(groups, 64))
+/**
+ * Workgroups of an image, each of which computes what its threads share: on software devices as few as keep their threads busy.
+ * @param items pixels of an image
+ */
+export function partsOf(count: number, items: number, workgroup: number): number {
+  const few = workgroup === 8 ? ceilDiv(16, count) : ceilDiv(items, 16 * workgroup)
+  return Math.min(few, ceilDiv(items, 256))
 }
 
 /**
- * images [count, channels, height, width]: stored bytes, picked, resized, cropped, flipped, changed by RandAugment and normalised, as
- * `hostImage` makes them, to the bit.
+ * images [count, channels, height, width]: bytes, picked, cropped, flipped, changed by RandAugment and normalised, as `hostImage` makes
+ * them, to the bit. Images of another size come from `resizeImages`.
  */
 export const augment: KernelSpec<Augment> = {
   name: 'augment',
   bindings: [
-    ...reads('u32', 'bytes'),
+    ...reads('u32', 'source'),
     ...reads('i32', 'rows', 'tables'),
     { ...writes('u32', 'scratch')[0]!, scratch: true },
     { ...writes('u32', 'counts')[0]!, scratch: true },
@@ -180,29 +186,24 @@ export const augment: KernelSpec<Augment> = {
   ],
   params: [
     ...scalars('u32', 'stage', 'operation'),
-    ...scalars('u32', 'count', 'channels', 'height', 'width', 'sourceHeight', 'sourceWidth', 'start', 'stride', 'byRow'),
-    ...scalars('u32', 'rowWords', 'slotWords', 'seedLow', 'seedHigh', 'purpose', 'cropPadding', 'flip', 'operations'),
-    ...scalars('u32', 'mask', 'threshold', 'exceptions', 'columnTaps', 'rowTaps'),
+    ...scalars('u32', 'count', 'height', 'width', 'start', 'stride', 'byRow'),
+    ...scalars('u32', 'rowWords', 'slots', 'seedLow', 'seedHigh', 'purpose', 'cropPadding', 'flip', 'operations'),
+    ...scalars('u32', 'mask', 'threshold', 'exceptions'),
   ],
   variants: [
     {
       name: 'direct',
       source,
-      constants: (problem, device) => {
-        const augments = Number(problem.operations) > 0
-        return {
-          WORKGROUP: workgroup(device),
-          AUGMENTS: augments,
-          RESIZES: resizes(problem),
-          WHOLE: problem.width % 4 === 0,
-        }
+      constants: ({ count, channels, height, width, operations, packed }, device) => {
+        const WORKGROUP = workgroupOf(device)
+        const alone = WORKGROUP === COPIES && partsOf(count, height * width, WORKGROUP) === 1
+        return { WORKGROUP, CHANNELS: channels, AUGMENTS: operations > 0, PACKED: packed, OWN_COUNTS: operations > 0 && alone }
       },
-      grid: (problem, constants) => grid1d(problem.count * partsOf(problem, constants)),
+      grid: ({ count, height, width }, { WORKGROUP }) => grid1d(count * partsOf(count, height * width, Number(WORKGROUP))),
     },
   ],
   launches: stagesOf,
-  shapeClass: ({ count, channels, height, width, operations }) => [count, channels * height * width, Number(operations)],
-  flops: ({ count, channels, height, width, operations }) => count * channels * height * width * (1 + Number(operations)),
-  bytes: ({ count, channels, height, width, sourceHeight, sourceWidth }) =>
-    count * channels * (4 * height * width + sourceHeight * sourceWidth),
+  shapeClass: ({ count, channels, height, width, operations }) => [count, channels * height * width, operations],
+  flops: ({ count, channels, height, width, operations }) => count * channels * height * width * (1 + operations),
+  bytes: ({ count, channels, height, width }) => 5 * count * channels * height * width,
 }

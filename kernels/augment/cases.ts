@@ -7,10 +7,12 @@ import {
   augmentTables,
   countWords,
   imageWords,
+  type Places,
+  pixelWords,
   scratchWords,
 } from './augment.ts'
 import { STRETCH_EXCEPTIONS } from './imageOps.ts'
-import { byteFilter } from './resize.ts'
+import { columnWords, filterTable, type ResizeImages, resizeImagesProblem } from './resizeImages.ts'
 
 /** Samples that a batch picks from. */
 const STORED = 5
@@ -32,13 +34,9 @@ function augmentCase(name: string, [channels, height, width]: Sizes, form: Form)
   const { count = 7, options = {}, from = [height, width], seed = 2 ** 40 + 5, byRow = false, bench = false } = form
   const [sourceHeight, sourceWidth] = from
   const spec: AugmentSpec = { channels, height, width, sourceHeight, sourceWidth, seed, purpose: 2, options }
-  const words = imageWords(channels, sourceHeight, sourceWidth)
-  const rowWords = byRow ? 2 + words : 2
-  const places = byRow ? { start: 2, stride: rowWords, byRow: 1 as const } : { start: 0, stride: words, byRow: 0 as const }
-  const problem = augmentProblem(spec, { count, rowWords, ...places })
-  const image = pixels(sourceWidth)
-  const taps = (size: number, to: number) => to * (1 + byteFilter(size, to).count)
-  const resizes = sourceHeight !== height || sourceWidth !== width
+  const places = placesOf(imageWords(channels, height, width), count, byRow)
+  const { rowWords } = places
+  const problem = augmentProblem(spec, places)
   let tables: Int32Array | undefined
   const table = (i: number) => {
     tables ??= augmentTables(
@@ -47,24 +45,22 @@ function augmentCase(name: string, [channels, height, width]: Sizes, form: Form)
     )
     return tables[i]!
   }
+  const packed = count * pixelWords(channels, height, width)
+  const bytes = storedBytes(channels, height, width, places, count)
   return {
     name,
     problem,
     sizes: {
-      bytes: byRow ? count * rowWords : STORED * words,
+      source: problem.packed ? packed : bytes.size,
       rows: count * rowWords,
-      tables:
-        256 * channels +
-        (options.randAugment ? 60 + 1022 + STRETCH_EXCEPTIONS : 0) +
-        (resizes ? taps(sourceWidth, width) + taps(sourceHeight, height) : 0),
+      tables: 256 * channels + (options.randAugment ? 60 + 1022 + STRETCH_EXCEPTIONS : 0),
       scratch: scratchWords(problem),
       counts: countWords(problem),
       images: count * channels * height * width,
     },
     fills: {
-      bytes: byRow ? (i) => (i % rowWords < 2 ? 0 : image((i % rowWords) - 2)) : image,
-      rows: (i) =>
-        i % rowWords === 0 ? (3 * Math.floor(i / rowWords)) % STORED : i % rowWords === 1 ? Math.floor(i / rowWords) + 3 : 0,
+      source: problem.packed ? pixelsOf(channels, height, width) : bytes.fill,
+      rows: bytes.rows,
       tables: table,
     },
     tolerance: 0,
@@ -72,8 +68,66 @@ function augmentCase(name: string, [channels, height, width]: Sizes, form: Form)
   }
 }
 
+function resizeCase(name: string, [channels, height, width]: Sizes, form: Form): KernelCase<ResizeImages> {
+  const { count = 7, from = [height, width], byRow = false, bench = false } = form
+  const [sourceHeight, sourceWidth] = from
+  const places = placesOf(imageWords(channels, sourceHeight, sourceWidth), count, byRow)
+  const sizes = { channels, height, width, sourceHeight, sourceWidth }
+  const problem = resizeImagesProblem(sizes, places)
+  const bytes = storedBytes(channels, sourceHeight, sourceWidth, places, count)
+  let filters: Int32Array | undefined
+  return {
+    name,
+    problem,
+    sizes: {
+      bytes: bytes.size,
+      rows: count * places.rowWords,
+      filters: filterTable(sizes).length,
+      columns: columnWords(problem),
+      pixels: count * pixelWords(channels, height, width),
+    },
+    fills: { bytes: bytes.fill, rows: bytes.rows, filters: (i) => (filters ??= filterTable(sizes))[i]! },
+    tolerance: 0,
+    bench,
+  }
+}
+
+/** Where images of `words` words lie: one after the other, or in the rows of a batch. */
+function placesOf(words: number, count: number, byRow: boolean): Places {
+  const rowWords = byRow ? 2 + words : 2
+  return { count, rowWords, ...(byRow ? { start: 2, stride: rowWords, byRow: 1 } : { start: 0, stride: words, byRow: 0 }) }
+}
+
+/** Stored images, and the rows of a batch. */
+function storedBytes(channels: number, height: number, width: number, { rowWords, byRow }: Places, count: number) {
+  const image = bytesOf(width)
+  return {
+    size: byRow ? count * rowWords : STORED * imageWords(channels, height, width),
+    fill: byRow ? (i: number) => (i % rowWords < 2 ? 0 : image((i % rowWords) - 2)) : image,
+    rows: (i: number) =>
+      i % rowWords === 0 ? (3 * Math.floor(i / rowWords)) % STORED : i % rowWords === 1 ? Math.floor(i / rowWords) + 3 : 0,
+  }
+}
+
+/** Words of pixels [count, planes, height, width], of the bytes of stored images. */
+function pixelsOf(channels: number, height: number, width: number): (i: number) => number {
+  const image = bytesOf(width)
+  const perRow = Math.ceil(width / 4)
+  const length = pixelWords(channels, height, width)
+  const size = height * width
+  return (i) => {
+    const [b, plane, y, x] = [Math.floor(i / length), Math.floor((i % length) / size), Math.floor((i % size) / width), i % width]
+    let word = 0
+    for (let c = Math.min(channels, 4 * plane + 4) - 1; c >= 4 * plane; c--) {
+      const four = image(((b * channels + c) * height + y) * perRow + (x >> 2))
+      word = 256 * word + ((four >>> (8 * (x & 3))) & 255)
+    }
+    return word
+  }
+}
+
 /** Words of images whose bytes vary slowly, some in a narrow range; the padding of rows is 0. */
-function pixels(width: number): (i: number) => number {
+function bytesOf(width: number): (i: number) => number {
   const perRow = Math.ceil(width / 4)
   return (i) => {
     let word = 0
@@ -101,16 +155,16 @@ export const augmentCases: KernelCase<Augment>[] = [
   augmentCase('flip, odd rows', [2, 6, 9], { options: { flip: true }, seed: 1 }),
   augmentCase('crop and flip', [3, 32, 32], { options: crop, count: 33 }),
   augmentCase('crop and flip, rows with images', [3, 13, 11], { options: crop, byRow: true }),
-  augmentCase('larger', [3, 21, 18], { from: [8, 9], options: crop }),
-  augmentCase('smaller', [1, 7, 6], { from: [29, 23], options: { flip: true } }),
-  augmentCase('wider alone', [2, 8, 12], { from: [8, 5] }),
+  augmentCase('crop and flip, resized', [3, 21, 18], { from: [8, 9], options: crop }),
+  augmentCase('flip, resized, five channels', [5, 7, 6], { from: [29, 23], options: { flip: true } }),
   augmentCase('RandAugment 1', [3, 13, 11], { options: { randAugment: { n: 1, magnitude: 9 } }, count: 129 }),
   augmentCase('RandAugment 2', [3, 16, 16], { options: all(2), count: 257 }),
   augmentCase('RandAugment 3, gray', [1, 15, 17], { options: all(3, 30), count: 129 }),
   augmentCase('RandAugment 5', [3, 12, 12], { options: all(5, 5), count: 129, byRow: true }),
   augmentCase('RandAugment 2, two channels', [2, 9, 8], { options: all(2, 20), count: 65 }),
   augmentCase('RandAugment 2, magnitude 0', [3, 8, 8], { options: all(2, 0), count: 65 }),
-  augmentCase('RandAugment 2, larger', [3, 24, 24], { from: [10, 10], options: all(2), count: 65 }),
+  augmentCase('RandAugment 2, resized', [3, 24, 24], { from: [10, 10], options: all(2), count: 65 }),
+  augmentCase('RandAugment 3, resized, five channels', [5, 9, 10], { from: [10, 10], options: all(3), count: 65 }),
   augmentCase('bench 32 -> 224 pixels, RandAugment 2', [3, 224, 224], {
     from: [32, 32],
     options: { cropPadding: 4, flip: true, randAugment: { n: 2, magnitude: 14 } },
@@ -123,4 +177,14 @@ export const augmentCases: KernelCase<Augment>[] = [
     bench: true,
   }),
   augmentCase('bench 28 pixels', [1, 28, 28], { count: 64, bench: true }),
+]
+
+export const resizeImagesCases: KernelCase<ResizeImages>[] = [
+  resizeCase('larger', [3, 21, 18], { from: [8, 9] }),
+  resizeCase('smaller', [1, 7, 6], { from: [29, 23] }),
+  resizeCase('smaller, rows with images', [3, 9, 13], { from: [10, 31], byRow: true, count: 19 }),
+  resizeCase('five channels', [5, 13, 10], { from: [6, 21] }),
+  resizeCase('wider alone', [2, 8, 12], { from: [8, 5] }),
+  resizeCase('one pixel', [3, 1, 1], { from: [4, 3], count: 33 }),
+  resizeCase('bench 32 -> 224 pixels', [3, 224, 224], { from: [32, 32], count: 64, bench: true }),
 ]

@@ -5,8 +5,15 @@ import {
   augment,
   augmentProblem,
   augmentTables,
+  columnWords,
   countWords,
+  filterTable,
   imageWords,
+  type Places,
+  pixelWords,
+  resizeImages,
+  resizeImagesProblem,
+  resizes,
   scratchWords,
   takesImages,
 } from '../../kernels/augment/index.ts'
@@ -30,7 +37,7 @@ interface SourceOptions {
 }
 
 /**
- * Images that the device makes, inside of captured steps, by the kernel `augment`. The bytes of the data set live on the device, and a row
+ * Images that the device makes, inside of captured steps, by the kernels `resizeImages` and `augment`. The bytes of the data set live on the device, and a row
  * of sample and epoch crosses for each image; of a data set that a binding does not hold, the row carries the image's bytes too, which are
  * written while the device computes the step before.
  */
@@ -39,6 +46,8 @@ export class DeviceImages implements ImageSource {
   readonly #loader: BatchLoader
   readonly #spec: AugmentSpec
   readonly #tables: Tensor
+  /** Of `resizeImages`, where stored images have another size. */
+  readonly #filters: Tensor | undefined
   /** The data set, int32 words [count, words of an image]. */
   readonly #stored: Tensor | undefined
   /** The rows of the last batch. A write copies them at once, and new memory would cost a page fault every 4 KiB. */
@@ -54,9 +63,16 @@ export class DeviceImages implements ImageSource {
     const { spec } = loader
     const { channels, height, width, size, batchSize, indices } = spec
     const batch = Math.min(batchSize, indices.length)
-    const values = Math.max(4 * channels * size.height * size.width, 4 * (HEAD + imageWords(channels, height, width)))
-    const scratch = 8 * imageWords(channels, Math.max(height, size.height), size.width)
-    if (!takesImages(augmentSpecOf(spec)) || batch * Math.max(values, scratch) > device.bindingBytes) return undefined
+    const augments = augmentSpecOf(spec)
+    const problem = augmentProblem(augments, { count: 1, start: 0, stride: 0, byRow: 0, rowWords: 0 })
+    const words = [
+      channels * size.height * size.width,
+      HEAD + imageWords(channels, height, width),
+      pixelWords(channels, Math.max(height, size.height), size.width),
+      scratchWords(problem),
+      countWords(problem),
+    ]
+    if (!takesImages(augments) || 4 * batch * Math.max(...words) > device.bindingBytes) return undefined
     return new DeviceImages(device, loader, options)
   }
 
@@ -66,6 +82,7 @@ export class DeviceImages implements ImageSource {
     this.#loader = loader
     this.#spec = augmentSpecOf(spec)
     this.#tables = tensor(augmentTables(this.#spec, normalizeTables(spec.mean, spec.std)), { device })
+    if (resizes(this.#spec)) this.#filters = tensor(filterTable(this.#spec), { device })
     const { channels, height, width, images } = spec
     const words = (images.length / (channels * height * width)) * imageWords(channels, height, width)
     if (!resident) return
@@ -111,13 +128,26 @@ export class DeviceImages implements ImageSource {
     const { channels, sourceHeight, sourceWidth, height, width } = this.#spec
     const stored = { start: 0, stride: imageWords(channels, sourceHeight, sourceWidth), byRow: 0 } as const
     const places = this.#stored ? stored : ({ start: HEAD, stride: rowWords, byRow: 1 } as const)
+    const source = this.#resized(input, { count, rowWords, ...places })
     const problem = augmentProblem(this.#spec, { count, rowWords, ...places })
     const scratch = empty([scratchWords(problem)], 'int32', this.#device)
     const counts = empty([countWords(problem)], 'int32', this.#device)
     const images = empty([count, channels, height, width], 'float32', this.#device)
-    run(augment, problem, [this.#stored ?? input, input, this.#tables, scratch, counts, images])
-    for (const t of [scratch, counts]) t.dispose()
+    run(augment, problem, [source ?? this.#stored ?? input, input, this.#tables, scratch, counts, images])
+    for (const t of [source, scratch, counts]) t?.dispose()
     return images
+  }
+
+  /** The pixels of a batch whose stored images have another size. */
+  #resized(input: Tensor, places: Places): Tensor | undefined {
+    if (this.#filters === undefined) return undefined
+    const problem = resizeImagesProblem(this.#spec, places)
+    const { count, channels, height, width } = problem
+    const columns = empty([columnWords(problem)], 'int32', this.#device)
+    const pixels = empty([count * pixelWords(channels, height, width)], 'int32', this.#device)
+    run(resizeImages, problem, [this.#stored ?? input, input, this.#filters, columns, pixels])
+    columns.dispose()
+    return pixels
   }
 
   /** Words that cross for an image. */
