@@ -75,9 +75,9 @@ export function resizes({ sourceHeight, sourceWidth, height, width }: AugmentSpe
   return sourceHeight !== height || sourceWidth !== width
 }
 
-/** Words of an image [channels, height, width] of which a word has up to 4 channels of a pixel. */
+/** Words of an image [channels, height, width] of which a word has up to 4 channels of a pixel, with rows of whole fours. */
 export function pixelWords(channels: number, height: number, width: number): number {
-  return Math.ceil(channels / 4) * height * width
+  return Math.ceil(channels / 4) * height * 4 * Math.ceil(width / 4)
 }
 
 /**

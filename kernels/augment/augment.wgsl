@@ -58,8 +58,8 @@ struct Params {
   exceptions: u32, // their number
 }
 
-// PACKED: [count, planes, height, width], words of up to 4 channels, the first one lowest. Else bytes [CHANNELS, height, words of width], whose
-// rows are padded to whole words, the first byte lowest.
+// PACKED: [count, planes, height, width], words of up to 4 channels, the first one lowest, with rows padded to whole fours. Else bytes
+// [CHANNELS, height, words of width], whose rows are padded to whole words, the first byte lowest.
 @group(0) @binding(0) var<storage, read> source: array<u32>;
 @group(0) @binding(1) var<storage, read> rows: array<i32>; // [count, rowWords]: sample, epoch, ...
 // Values of bytes [CHANNELS, 256] as bits of f32. Of RandAugment the affine operations [5, 2 signs, 6], bits of the products of the blend
@@ -154,7 +154,7 @@ fn shifted(chain: Chain, plane: u32, p: vec2<i32>) -> u32 {
   if (AUGMENTS && chain.slot != STORED) {
     word = scratch[chain.base + (plane * params.height + y) * params.width + x];
   } else if (PACKED) {
-    word = source[chain.base + (plane * params.height + y) * params.width + x];
+    word = source[chain.base + (plane * params.height + y) * ((params.width + 3u) / 4u * 4u) + x];
   } else {
     let rowWords = (params.width + 3u) / 4u;
     let words = params.height * rowWords;

@@ -114,9 +114,11 @@ function pixelsOf(channels: number, height: number, width: number): (i: number) 
   const image = bytesOf(width)
   const perRow = Math.ceil(width / 4)
   const length = pixelWords(channels, height, width)
-  const size = height * width
+  const rowWords = 4 * perRow
+  const size = height * rowWords
   return (i) => {
-    const [b, plane, y, x] = [Math.floor(i / length), Math.floor((i % length) / size), Math.floor((i % size) / width), i % width]
+    const [b, plane] = [Math.floor(i / length), Math.floor((i % length) / size)]
+    const [y, x] = [Math.floor((i % size) / rowWords), Math.min(i % rowWords, width - 1)]
     let word = 0
     for (let c = Math.min(channels, 4 * plane + 4) - 1; c >= 4 * plane; c--) {
       const four = image(((b * channels + c) * height + y) * perRow + (x >> 2))

@@ -13,7 +13,7 @@ export function augmentReference(problem: Augment, { source, rows, tables, image
   for (let b = 0; b < count; b++) {
     const [sample, epoch] = [rows![b * rowWords]! >>> 0, rows![b * rowWords + 1]! >>> 0]
     const words = wordsOf(problem, source!, rows!, b, length)
-    const stored = packed ? planes(words, channels, pixels) : unpackImage(words, channels * height, width)
+    const stored = packed ? planes(words, channels, height, width) : unpackImage(words, channels * height, width)
     const image = augment(stored, channels, height, width, options, new CounterRandom(seed, [sample, epoch, purpose]))
     image.forEach((byte, i) => {
       images![b * channels * pixels + i] = values[256 * Math.floor(i / pixels) + byte]!
@@ -25,15 +25,18 @@ export function augmentReference(problem: Augment, { source, rows, tables, image
 export function resizeImagesReference(problem: ResizeImages, { bytes, rows, columns, pixels }: Arrays): Arrays {
   const { count, channels, height, width, sourceHeight, sourceWidth } = problem
   const length = pixelWords(channels, height, width)
-  const size = height * width
+  const rowWords = 4 * Math.ceil(width / 4)
+  const size = height * rowWords
   for (let b = 0; b < count; b++) {
     const words = wordsOf(problem, bytes!, rows!, b, imageWords(channels, sourceHeight, sourceWidth))
     const stored = unpackImage(words, channels * sourceHeight, sourceWidth)
     const image = resizeBytes(stored, channels, sourceHeight, sourceWidth, height, width)
     for (let i = 0; i < length; i++) {
       const [plane, at] = [Math.floor(i / size), i % size]
+      const [y, x] = [Math.floor(at / rowWords), Math.min(at % rowWords, width - 1)]
       let word = 0
-      for (let c = Math.min(channels, 4 * plane + 4) - 1; c >= 4 * plane; c--) word = 256 * word + image[c * size + at]!
+      for (let c = Math.min(channels, 4 * plane + 4) - 1; c >= 4 * plane; c--)
+        word = 256 * word + image[(c * height + y) * width + x]!
       pixels![b * length + i] = word
     }
   }
@@ -56,9 +59,10 @@ function unpackImage(words: Uint32Array, rows: number, width: number): Uint8Arra
 }
 
 /** Takes words of pixels apart into planes. */
-function planes(words: Uint32Array, channels: number, pixels: number): Uint8Array {
-  return Uint8Array.from({ length: channels * pixels }, (_, i) => {
-    const [c, at] = [Math.floor(i / pixels), i % pixels]
-    return words[(c >> 2) * pixels + at]! >>> (8 * (c & 3))
+function planes(words: Uint32Array, channels: number, height: number, width: number): Uint8Array {
+  const rowWords = 4 * Math.ceil(width / 4)
+  return Uint8Array.from({ length: channels * height * width }, (_, i) => {
+    const [c, y, x] = [Math.floor(i / (height * width)), Math.floor(i / width) % height, i % width]
+    return words[((c >> 2) * height + y) * rowWords + x]! >>> (8 * (c & 3))
   })
 }

@@ -22,9 +22,9 @@ struct Params {
 @group(0) @binding(1) var<storage, read> rows: array<i32>; // [count, rowWords]: sample, ...
 // The first pixel and the weights of columns [width], [width, taps], then those of rows.
 @group(0) @binding(2) var<storage, read> filters: array<i32>;
-// Words of up to 4 channels, the first one lowest.
-@group(0) @binding(3) var<storage, read_write> columns: array<u32>; // [count, planes, sourceHeight, width]
-@group(0) @binding(4) var<storage, read_write> pixels: array<u32>; // [count, planes, height, width]
+// Words of up to 4 channels of a pixel, the first one lowest, in rows of whole fours of pixels, whose last ones repeat the last pixel.
+@group(0) @binding(3) var<storage, read_write> columns: array<vec4<u32>>; // [count, planes, sourceHeight, fours of width]
+@group(0) @binding(4) var<storage, read_write> pixels: array<vec4<u32>>; // [count, planes, height, fours of width]
 @group(1) @binding(0) var<uniform> params: Params;
 
 fn unpack(word: u32) -> vec4<u32> {
@@ -46,70 +46,72 @@ fn storedByte(base: u32, words: u32, c: u32, at: u32) -> i32 {
   return i32((bytes[base + c * words + at / 4u] >> (8u * (at % 4u))) & 255u);
 }
 
-// Resizes the columns of the plane of channels c to c + 3.
+// Resizes the columns of the plane of channels c to c + 3, from word `base` of `bytes` to `target0` of `columns`.
 fn resizeColumns(base: u32, target0: u32, c: u32, thread: u32, threads: u32) {
+  let fours = (params.width + 3u) / 4u;
   let rowBytes = 4u * ((params.sourceWidth + 3u) / 4u);
   let words = params.sourceHeight * rowBytes / 4u;
   let taps = params.columnTaps;
-  let stepX = threads % params.width;
-  let stepY = threads / params.width;
-  var x = thread % params.width;
-  for (var y = thread / params.width; y < params.sourceHeight;) {
-    var sums = vec4(1 << 21u);
-    var at = y * rowBytes + u32(filters[x]);
-    for (var k = params.width + x * taps; k < params.width + x * taps + taps; k++) {
-      let weight = filters[k];
-      sums.x += weight * storedByte(base, words, c, at);
-      if (CHANNELS > c + 1u) { sums.y += weight * storedByte(base, words, c + 1u, at); }
-      if (CHANNELS > c + 2u) { sums.z += weight * storedByte(base, words, c + 2u, at); }
-      if (CHANNELS > c + 3u) { sums.w += weight * storedByte(base, words, c + 3u, at); }
-      at++;
+  let stepX = threads % fours;
+  let stepY = threads / fours;
+  var four = thread % fours;
+  for (var y = thread / fours; y < params.sourceHeight;) {
+    var out = vec4(0u);
+    for (var j = 0u; j < 4u; j++) {
+      let x = min(4u * four + j, params.width - 1u);
+      var sums = vec4(1 << 21u);
+      var at = y * rowBytes + u32(filters[x]);
+      for (var k = params.width + x * taps; k < params.width + x * taps + taps; k++) {
+        let weight = filters[k];
+        sums.x += weight * storedByte(base, words, c, at);
+        if (CHANNELS > c + 1u) { sums.y += weight * storedByte(base, words, c + 1u, at); }
+        if (CHANNELS > c + 2u) { sums.z += weight * storedByte(base, words, c + 2u, at); }
+        if (CHANNELS > c + 3u) { sums.w += weight * storedByte(base, words, c + 3u, at); }
+        at++;
+      }
+      out = select(out, vec4(packSums(sums, CHANNELS - c)), vec4(j) == vec4(0u, 1u, 2u, 3u));
     }
-    columns[target0 + y * params.width + x] = packSums(sums, CHANNELS - c);
-    x += stepX;
+    columns[target0 + y * fours + four] = out;
+    four += stepX;
     y += stepY;
-    if (x >= params.width) {
-      x -= params.width;
+    if (four >= fours) {
+      four -= fours;
       y++;
     }
   }
 }
 
-// Resizes the rows of a plane of channels c to c + 3. A weight serves four pixels, a quarter of the width apart, so that threads side by side
-// read and write words side by side.
-fn resizeRows(source: u32, target0: u32, c: u32, thread: u32, threads: u32) {
+// Resizes the rows of the plane of channels c to c + 3, from four `first0` of `columns` to `target0` of `pixels`.
+fn resizeRows(first0: u32, target0: u32, c: u32, thread: u32, threads: u32) {
+  let fours = (params.width + 3u) / 4u;
   let taps = params.rowTaps;
   let firsts = params.width * (1u + params.columnTaps);
   let weights = firsts + params.height;
-  let quarter = (params.width + 3u) / 4u;
-  let stepX = threads % quarter;
-  let stepY = threads / quarter;
-  var q = thread % quarter;
-  for (var y = thread / quarter; y < params.height;) {
-    // The last ones may be one and the same.
-    let x = min(vec4(q) + quarter * vec4(0u, 1u, 2u, 3u), vec4(params.width - 1u));
-    var at = vec4(source + u32(filters[firsts + y]) * params.width) + x;
+  let stepX = threads % fours;
+  let stepY = threads / fours;
+  var four = thread % fours;
+  for (var y = thread / fours; y < params.height;) {
+    var at = first0 + u32(filters[firsts + y]) * fours + four;
+    // A weight serves four pixels.
     var s0 = vec4(1 << 21u);
     var s1 = s0;
     var s2 = s0;
     var s3 = s0;
     for (var k = weights + y * taps; k < weights + y * taps + taps; k++) {
       let weight = filters[k];
-      s0 += weight * vec4<i32>(unpack(columns[at.x]));
-      s1 += weight * vec4<i32>(unpack(columns[at.y]));
-      s2 += weight * vec4<i32>(unpack(columns[at.z]));
-      s3 += weight * vec4<i32>(unpack(columns[at.w]));
-      at += vec4(params.width);
+      let words = columns[at];
+      s0 += weight * vec4<i32>(unpack(words.x));
+      s1 += weight * vec4<i32>(unpack(words.y));
+      s2 += weight * vec4<i32>(unpack(words.z));
+      s3 += weight * vec4<i32>(unpack(words.w));
+      at += fours;
     }
-    let to = vec4(target0 + y * params.width) + x;
-    pixels[to.x] = packSums(s0, CHANNELS - c);
-    pixels[to.y] = packSums(s1, CHANNELS - c);
-    pixels[to.z] = packSums(s2, CHANNELS - c);
-    pixels[to.w] = packSums(s3, CHANNELS - c);
-    q += stepX;
+    let channels = CHANNELS - c;
+    pixels[target0 + y * fours + four] = vec4(packSums(s0, channels), packSums(s1, channels), packSums(s2, channels), packSums(s3, channels));
+    four += stepX;
     y += stepY;
-    if (q >= quarter) {
-      q -= quarter;
+    if (four >= fours) {
+      four -= fours;
       y++;
     }
   }
@@ -126,11 +128,12 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let planes = (CHANNELS + 3u) / 4u;
   let image = select(u32(rows[b * params.rowWords]), b, params.byRow == 1u);
   for (var plane = 0u; plane < planes; plane++) {
-    let between = (b * planes + plane) * params.sourceHeight * params.width;
+    let fours = (params.width + 3u) / 4u;
+    let between = (b * planes + plane) * params.sourceHeight * fours;
     if (params.stage == COLUMNS) {
       resizeColumns(params.start + image * params.stride, between, 4u * plane, thread, threads);
     } else {
-      resizeRows(between, (b * planes + plane) * params.height * params.width, 4u * plane, thread, threads);
+      resizeRows(between, (b * planes + plane) * params.height * fours, 4u * plane, thread, threads);
     }
   }
 }
