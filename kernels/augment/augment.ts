@@ -197,7 +197,7 @@ export const augment: KernelSpec<Augment> = {
       constants: ({ count, channels, height, width, operations, packed }, device) => {
         const WORKGROUP = workgroupOf(device)
         const alone = WORKGROUP === COPIES && partsOf(count, height * width, WORKGROUP) === 1
-        return { WORKGROUP, CHANNELS: channels, AUGMENTS: operations > 0, PACKED: packed, OWN_COUNTS: operations > 0 && alone }
+        return { WORKGROUP, CHANNELS: channels, AUGMENTS: operations > 0, PACKED: packed, WHOLE: width % 4 === 0, OWN_COUNTS: operations > 0 && alone }
       },
       grid: ({ count, height, width }, { WORKGROUP }) => grid1d(count * partsOf(count, height * width, Number(WORKGROUP))),
     },

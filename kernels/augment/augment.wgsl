@@ -7,12 +7,14 @@
 // image from the draws, so that no workgroup waits: on lavapipe a barrier doubles the time of all loops around it. Branches depend on the
 // image's draws alone, and a workgroup works on one image, so that it takes one side of each.
 //
-// A thread has all channels of a pixel, and threads side by side have pixels side by side. On software devices each load, look-up and store
-// costs the same, wherever it goes, so a pixel of three channels is one word, which is three look-ups and three stores.
+// A thread has all channels of four pixels of a row, a quarter of it apart, so that threads side by side have pixels side by side. On software
+// devices each load, look-up and store of a lane costs the same, wherever it goes, so a pixel of three channels is one word, three look-ups
+// and three stores.
 const WORKGROUP: u32 = 8u;
 const CHANNELS: u32 = 3u;
 const AUGMENTS: bool = true; // whether RandAugment may be asked for
 const PACKED: bool = true; // whether the source is words of pixels, as resizeImages writes, in the order of the batch
+const WHOLE: bool = true; // whether the width is a multiple of 4
 const OWN_COUNTS: bool = true; // whether each copy of a histogram has one thread
 
 // Entries of a channel's table: the bytes, then pixels outside of the first and of the second affine operation.
@@ -65,7 +67,7 @@ struct Params {
 // Values of bytes [CHANNELS, 256] as bits of f32. Of RandAugment the affine operations [5, 2 signs, 6], bits of the products of the blend
 // factor and -255 to 255 [2 signs, 511], and the exceptions of autoContrast in ascending order.
 @group(0) @binding(2) var<storage, read> tables: array<i32>;
-// [count]: slots [planes, height, width] of words of pixels, and the table [CHANNELS, ENTRIES]
+// [count]: slots [planes, height, width] of words of pixels, as PACKED, and the table [CHANNELS, ENTRIES]
 @group(0) @binding(3) var<storage, read_write> scratch: array<u32>;
 // [count]: counts of bytes [COPIES, CHANNELS, 256], least and most byte [CHANNELS] each, the sum of luma
 @group(0) @binding(4) var<storage, read_write> counts: array<atomic<u32>>;
@@ -119,131 +121,121 @@ fn below(word: u32, n: u32) -> u32 {
   return mulHigh(vec2(word), vec2(n)).x;
 }
 
-fn unpack(word: u32) -> vec4<u32> {
-  return (vec4(word) >> vec4(0u, 8u, 16u, 24u)) & vec4(255u);
+// Four pixels of a plane: words of up to 4 channels, and entries of the table that stand for pixels outside, else 0. Words outside are 0.
+struct Four { words: vec4<u32>, outside: vec4<u32> }
+
+fn isInside(x: vec4<i32>, y: vec4<i32>) -> vec4<bool> {
+  return (vec4<u32>(x) < vec4(params.width)) & (vec4<u32>(y) < vec4(params.height));
 }
 
-fn packPixel(b: vec4<u32>, channels: u32) -> u32 {
-  var word = b.x;
-  if (channels > 1u) { word |= b.y << 8u; }
-  if (channels > 2u) { word |= b.z << 16u; }
-  if (channels > 3u) { word |= b.w << 24u; }
-  return word;
+// Byte `at` of four words of a stored image of which each channel has `words`.
+fn storedBytes(base: u32, at: vec4<u32>) -> vec4<u32> {
+  let i = vec4(base) + at / 4u;
+  return (vec4(source[i.x], source[i.y], source[i.z], source[i.w]) >> (8u * (at % 4u))) & vec4(255u);
 }
 
-fn isInside(p: vec2<i32>) -> bool {
-  return u32(p.x) < params.width && u32(p.y) < params.height;
-}
-
-fn applied(m: Affine, p: vec2<i32>) -> vec2<i32> {
-  return vec2(m.x0 + p.x * m.xx + p.y * m.yx, m.y0 + p.x * m.xy + p.y * m.yy) >> vec2(16u);
-}
-
-// Byte `at` of the plane of channel c of a stored image.
-fn storedByte(base: u32, words: u32, c: u32, at: u32) -> u32 {
-  return (source[base + c * words + at / 4u] >> (8u * (at % 4u))) & 255u;
-}
-
-// Pixel p of a plane of a chain's source after crop and flip; zeros outside of the image.
-fn shifted(chain: Chain, plane: u32, p: vec2<i32>) -> u32 {
-  let origin = vec2(select(p.x, i32(params.width) - 1 - p.x, chain.flipped) + chain.left, p.y + chain.top);
-  let there = isInside(origin);
-  let y = select(0u, u32(origin.y), there);
-  let x = select(0u, u32(origin.x), there);
-  var word = 0u;
-  if (AUGMENTS && chain.slot != STORED) {
-    word = scratch[chain.base + (plane * params.height + y) * params.width + x];
-  } else if (PACKED) {
-    word = source[chain.base + (plane * params.height + y) * ((params.width + 3u) / 4u * 4u) + x];
+// Pixels (x, y) of a plane of a chain's source after crop and flip; zeros outside of the image.
+fn shifted(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> vec4<u32> {
+  let column = select(x, vec4(i32(params.width) - 1) - x, vec4(chain.flipped)) + chain.left;
+  let row = y + chain.top;
+  let there = isInside(column, row);
+  let fours = (params.width + 3u) / 4u;
+  // Rows of words are whole fours, as rows of bytes are.
+  let at = select(vec4(0u), vec4<u32>(row) * (4u * fours) + vec4<u32>(column), there);
+  var words = vec4(0u);
+  if (PACKED || (AUGMENTS && chain.slot != STORED)) {
+    let i = at + chain.base + plane * params.height * 4u * fours;
+    if (AUGMENTS && chain.slot != STORED) {
+      words = vec4(scratch[i.x], scratch[i.y], scratch[i.z], scratch[i.w]);
+    } else {
+      words = vec4(source[i.x], source[i.y], source[i.z], source[i.w]);
+    }
   } else {
-    let rowWords = (params.width + 3u) / 4u;
-    let words = params.height * rowWords;
-    let at = 4u * rowWords * y + x;
-    let c = 4u * plane;
-    word = storedByte(chain.base, words, c, at);
-    if (CHANNELS > c + 1u) { word |= storedByte(chain.base, words, c + 1u, at) << 8u; }
-    if (CHANNELS > c + 2u) { word |= storedByte(chain.base, words, c + 2u, at) << 16u; }
-    if (CHANNELS > c + 3u) { word |= storedByte(chain.base, words, c + 3u, at) << 24u; }
+    for (var k = 0u; k < min(4u, CHANNELS - 4u * plane); k++) {
+      words |= storedBytes(chain.base + (4u * plane + k) * params.height * fours, at) << vec4(8u * k);
+    }
   }
-  return select(0u, word, there);
+  return select(vec4(0u), words, there);
 }
 
 // other + factor (byte - other), truncated and clamped. The product comes from a table, so that its rounding is never left out.
-fn blend(byte: u32, other: u32, factor: u32) -> u32 {
-  let product = bitcast<f32>(tables[affineTable() + 60u + 511u * (factor - 1u) + 255u + byte - other]);
-  return u32(clamp(f32(other) + product, 0.0, 255.0));
+fn blend(byte: vec4<u32>, other: vec4<u32>, factor: u32) -> vec4<u32> {
+  let at = vec4(affineTable() + 60u + 511u * (factor - 1u) + 255u) + byte - other;
+  let product = bitcast<vec4<f32>>(vec4(tables[at.x], tables[at.y], tables[at.z], tables[at.w]));
+  return vec4<u32>(clamp(vec4<f32>(other) + product, vec4(0.0), vec4(255.0)));
 }
 
-// Pixel p blended with the mean of its neighbours by the filter (1 1 1, 1 5 1, 1 1 1) / 13, unchanged at the border.
-fn sharpened(chain: Chain, plane: u32, p: vec2<i32>) -> vec4<u32> {
-  let word = shifted(chain, plane, p);
-  let own = unpack(word);
-  if (any(p == vec2(0)) || p.x + 1 == i32(params.width) || p.y + 1 == i32(params.height)) { return own; }
+// Pixels (x, y) blended with the mean of their neighbours by the filter (1 1 1, 1 5 1, 1 1 1) / 13, unchanged at the border.
+fn sharpened(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> vec4<u32> {
+  let own = shifted(chain, plane, x, y);
   // Sums of two channels lie side by side in a word.
-  var even = 4u * (word & 0xff00ffu);
-  var odd = 4u * ((word >> 8u) & 0xff00ffu);
-  for (var y = -1; y <= 1; y++) {
-    for (var x = -1; x <= 1; x++) {
-      let near = shifted(chain, plane, p + vec2(x, y));
-      even += near & 0xff00ffu;
-      odd += (near >> 8u) & 0xff00ffu;
-    }
+  let mask = vec4(0xff00ffu);
+  var even = 4u * (own & mask);
+  var odd = 4u * ((own >> vec4(8u)) & mask);
+  for (var i = 0; i < 9; i++) {
+    let near = shifted(chain, plane, x + i % 3 - 1, y + i / 3 - 1);
+    even += near & mask;
+    odd += (near >> vec4(8u)) & mask;
   }
-  let sum = vec4(even & 0xffffu, odd & 0xffffu, even >> 16u, odd >> 16u);
-  let blurred = (2u * sum + vec4(13u)) / vec4(26u);
-  let c = 4u * plane;
-  var out = vec4(blend(own.x, blurred.x, chain.sharp), 0u, 0u, 0u);
-  if (CHANNELS > c + 1u) { out.y = blend(own.y, blurred.y, chain.sharp); }
-  if (CHANNELS > c + 2u) { out.z = blend(own.z, blurred.z, chain.sharp); }
-  if (CHANNELS > c + 3u) { out.w = blend(own.w, blurred.w, chain.sharp); }
-  return out;
+  var out = vec4(0u);
+  for (var k = 0u; k < min(4u, CHANNELS - 4u * plane); k++) {
+    let sum = (select(even, odd, vec4(k % 2u == 1u)) >> vec4(8u * (k & 2u))) & vec4(0xffffu);
+    let blurred = (2u * sum + vec4(13u)) / vec4(26u);
+    out |= blend((own >> vec4(8u * k)) & vec4(255u), blurred, chain.sharp) << vec4(8u * k);
+  }
+  let border = (x == vec4(0)) | (y == vec4(0)) | (x + 1 >= vec4(i32(params.width))) | (y + 1 >= vec4(i32(params.height)));
+  return select(out, own, border);
 }
 
-// Entries of the table for the channels of pixel `at`: its bytes, or what stands for the outside.
-fn entriesOf(chain: Chain, plane: u32, at: vec2<i32>) -> vec4<u32> {
-  if (AUGMENTS && chain.sharp > 0u) { return sharpened(chain, plane, at); }
-  if (!AUGMENTS || chain.affines == 0u) { return unpack(shifted(chain, plane, at)); }
-  var p = at;
-  var outside = 0u;
+// Pixels (x, y) before the table.
+fn fourOf(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> Four {
+  if (AUGMENTS && chain.sharp > 0u) { return Four(sharpened(chain, plane, x, y), vec4(0u)); }
+  if (!AUGMENTS || chain.affines == 0u) { return Four(shifted(chain, plane, x, y), vec4(0u)); }
+  var px = x;
+  var py = y;
+  var outside = vec4(0u);
   if (chain.affines == 2u) {
-    p = applied(chain.b, p);
-    outside = select(257u, 0u, isInside(p));
+    px = (chain.b.x0 + x * chain.b.xx + y * chain.b.yx) >> vec4(16u);
+    py = (chain.b.y0 + x * chain.b.xy + y * chain.b.yy) >> vec4(16u);
+    outside = select(vec4(257u), vec4(0u), isInside(px, py));
   }
-  p = applied(chain.a, p);
-  outside = select(outside, 256u, outside == 0u && !isInside(p));
-  return select(unpack(shifted(chain, plane, p)), vec4(outside), outside > 0u);
+  let qx = (chain.a.x0 + px * chain.a.xx + py * chain.a.yx) >> vec4(16u);
+  let qy = (chain.a.y0 + px * chain.a.xy + py * chain.a.yy) >> vec4(16u);
+  outside = select(outside, vec4(256u), (outside == vec4(0u)) & !isInside(qx, qy));
+  return Four(select(shifted(chain, plane, qx, qy), vec4(0u), outside > vec4(0u)), outside);
 }
 
-// Channels 4 plane to 4 plane + 3 of a pixel, through the table where there is one: bytes, or the bits of normalised values where the table
-// holds these.
-fn valuesOf(chain: Chain, plane: u32, at: vec2<i32>) -> vec4<u32> {
-  let e = entriesOf(chain, plane, at);
-  if (!AUGMENTS) { return e; }
-  if (!chain.hasLut) { return select(e, vec4(0u), e > vec4(255u)); }
-  let c = 4u * plane;
-  let first = chain.lut + c * ENTRIES;
-  var v = vec4(scratch[first + e.x], 0u, 0u, 0u);
-  if (CHANNELS > c + 1u) { v.y = scratch[first + ENTRIES + e.y]; }
-  if (CHANNELS > c + 2u) { v.z = scratch[first + 2u * ENTRIES + e.z]; }
-  if (CHANNELS > c + 3u) { v.w = scratch[first + 3u * ENTRIES + e.w]; }
-  return v;
+// Channel 4 plane + k of four pixels, through the table where there is one: bytes, or the bits of normalised values where the table holds
+// these.
+fn channelOf(chain: Chain, four: Four, plane: u32, k: u32) -> vec4<u32> {
+  let byte = (four.words >> vec4(8u * k)) & vec4(255u);
+  if (!AUGMENTS || !chain.hasLut) { return byte; }
+  let at = vec4(chain.lut + (4u * plane + k) * ENTRIES) + byte + four.outside;
+  return vec4(scratch[at.x], scratch[at.y], scratch[at.z], scratch[at.w]);
 }
 
 // Rec. 601 luma, rounded in 16.16 fixed point.
-fn luma(v: vec4<u32>) -> u32 {
-  return (v.x * 19595u + v.y * 38470u + v.z * 7471u + 0x8000u) >> 16u;
+fn luma(r: vec4<u32>, g: vec4<u32>, b: vec4<u32>) -> vec4<u32> {
+  return (r * 19595u + g * 38470u + b * 7471u + vec4(0x8000u)) >> vec4(16u);
 }
 
-// Counts a byte of channel c. @param copy the first word of a copy of the histograms
-fn countByte(copy: u32, c: u32, byte: u32) {
-  let at = copy + 256u * c + byte;
+// Counts a byte. @param at its word of `counts`
+fn countByte(at: u32) {
   if (OWN_COUNTS) { atomicStore(&counts[at], atomicLoad(&counts[at]) + 1u); } else { atomicAdd(&counts[at], 1u); }
 }
 
-fn writeNormal(to: u32, c: u32, v: u32, normal: bool) {
-  var bits = i32(v);
-  if (!normal) { bits = tables[256u * c + v]; }
-  images[to] = bitcast<f32>(bits);
+// Writes four normalised pixels of channel c, of which `there` are in the image. @param normal whether v are bits of values already
+fn writeNormal(to: vec4<u32>, c: u32, v: vec4<u32>, there: vec4<bool>, normal: bool) {
+  var bits = bitcast<vec4<i32>>(v);
+  if (!normal) {
+    let at = vec4(256u * c) + v;
+    bits = vec4(tables[at.x], tables[at.y], tables[at.z], tables[at.w]);
+  }
+  let values = bitcast<vec4<f32>>(bits);
+  images[to.x] = values.x;
+  if (WHOLE || there.y) { images[to.y] = values.y; }
+  if (WHOLE || there.z) { images[to.z] = values.z; }
+  if (WHOLE || there.w) { images[to.w] = values.w; }
 }
 
 // Whether autoContrast's float64 comes out just below the whole number that byte becomes.
@@ -271,11 +263,11 @@ fn affineOf(op: u32, sign: u32) -> Affine {
 // The byte that an operation makes of byte v of channel c, with the statistics of the image from word `own` of `counts` on.
 fn mapped(op: u32, factor: u32, own: u32, c: u32, v: u32) -> u32 {
   switch op {
-    case BRIGHTNESS: { return blend(v, 0u, factor); }
+    case BRIGHTNESS: { return blend(vec4(v), vec4(0u), factor).x; }
     case CONTRAST: {
       let pixels = params.height * params.width * select(CHANNELS, 1u, CHANNELS == 3u);
       let sum = atomicLoad(&counts[own + HISTOGRAMS + 2u * CHANNELS]);
-      return blend(v, sum / pixels + u32(2u * (sum % pixels) >= pixels), factor);
+      return blend(vec4(v), vec4(sum / pixels + u32(2u * (sum % pixels) >= pixels)), factor).x;
     }
     case POSTERIZE: { return v & params.mask; }
     case SOLARIZE: { return select(v, 255u - v, v >= params.threshold); }
@@ -309,6 +301,22 @@ fn equalizeCounts(first: u32) {
   }
 }
 
+// The least bytes of four channels of those of four pixels that are there.
+fn leastOf(v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>, there: vec4<bool>) -> vec4<u32> {
+  let m = select(vec4(255u), vec4(0u), there);
+  let a = v0 | m;
+  let b = v1 | m;
+  let c = v2 | m;
+  let d = v3 | m;
+  return min(min(vec4(a.x, b.x, c.x, d.x), vec4(a.y, b.y, c.y, d.y)), min(vec4(a.z, b.z, c.z, d.z), vec4(a.w, b.w, c.w, d.w)));
+}
+
+// Their greatest bytes.
+fn mostOf(v0: vec4<u32>, v1: vec4<u32>, v2: vec4<u32>, v3: vec4<u32>, there: vec4<bool>) -> vec4<u32> {
+  let no = vec4(255u);
+  return no - leastOf(no - v0, no - v1, no - v2, no - v3, there);
+}
+
 // Changes the table of a chain for the operation behind it: maps the bytes, or clears the entry for the outside of an affine operation. The
 // last change makes normalised values of the bytes, where no colour follows, so that a pixel is looked up once.
 fn compose(chain: Chain, op: u32, factor: u32, isTable: bool, isAffine: bool, finishes: bool, own: u32, local: u32) {
@@ -338,58 +346,82 @@ fn compose(chain: Chain, op: u32, factor: u32, isTable: bool, isAffine: bool, fi
 // Where a walk puts pixels: words from `target0` on, values of image b, or statistics at word `own` of `counts`.
 struct Sink { what: u32, target0: u32, b: u32, own: u32, normal: bool }
 
-// Visits all pixels of a plane of channels c to c + 3 of a chain.
+// Visits all pixels of a plane of a chain.
 fn walk(chain: Chain, sink: Sink, plane: u32, thread: u32, threads: u32) {
-  let c = 4u * plane;
-  let size = params.height * params.width;
-  let values0 = (sink.b * CHANNELS + c) * size;
+  let channels = min(4u, CHANNELS - 4u * plane);
+  let fours = (params.width + 3u) / 4u;
   let copy = sink.own + thread % COPIES * CHANNELS * 256u;
-  let stepX = threads % params.width;
-  let stepY = threads / params.width;
+  let colored = AUGMENTS && CHANNELS == 3u && chain.color > 0u;
+  let stepX = threads % fours;
+  let stepY = threads / fours;
   var sum = 0u;
   var least = vec4(255u);
   var most = vec4(0u);
-  var x = thread % params.width;
-  for (var y = thread / params.width; y < params.height;) {
-    let at = y * params.width + x;
-    var v = valuesOf(chain, plane, vec2(i32(x), i32(y)));
-    if (AUGMENTS && CHANNELS == 3u && chain.color > 0u) {
-      let gray = luma(v);
-      v = vec4(blend(v.x, gray, chain.color), blend(v.y, gray, chain.color), blend(v.z, gray, chain.color), 0u);
+  var four0 = thread % fours;
+  for (var y = thread / fours; y < params.height;) {
+    // Columns past the end are read as if they were there.
+    let x = vec4(four0) + fours * vec4(0u, 1u, 2u, 3u);
+    let there = x < vec4(params.width);
+    let four = fourOf(chain, plane, vec4<i32>(x), vec4(i32(y)));
+    var v0 = channelOf(chain, four, plane, 0u);
+    var v1 = vec4(0u);
+    var v2 = vec4(0u);
+    var v3 = vec4(0u);
+    if (channels > 1u) { v1 = channelOf(chain, four, plane, 1u); }
+    if (channels > 2u) { v2 = channelOf(chain, four, plane, 2u); }
+    if (channels > 3u) { v3 = channelOf(chain, four, plane, 3u); }
+    if (colored) {
+      let gray = luma(v0, v1, v2);
+      v0 = blend(v0, gray, chain.color);
+      v1 = blend(v1, gray, chain.color);
+      v2 = blend(v2, gray, chain.color);
     }
     if (!AUGMENTS || sink.what == RESULT) {
-      let to = values0 + at;
-      writeNormal(to, c, v.x, sink.normal);
-      if (CHANNELS > c + 1u) { writeNormal(to + size, c + 1u, v.y, sink.normal); }
-      if (CHANNELS > c + 2u) { writeNormal(to + 2u * size, c + 2u, v.z, sink.normal); }
-      if (CHANNELS > c + 3u) { writeNormal(to + 3u * size, c + 3u, v.w, sink.normal); }
+      let size = params.height * params.width;
+      let c = 4u * plane;
+      let to = (sink.b * CHANNELS + c) * size + y * params.width + x;
+      writeNormal(to, c, v0, there, sink.normal);
+      if (channels > 1u) { writeNormal(to + size, c + 1u, v1, there, sink.normal); }
+      if (channels > 2u) { writeNormal(to + 2u * size, c + 2u, v2, there, sink.normal); }
+      if (channels > 3u) { writeNormal(to + 3u * size, c + 3u, v3, there, sink.normal); }
     } else if (sink.what == PIXELS) {
-      scratch[sink.target0 + plane * size + at] = packPixel(v, CHANNELS - c);
+      let to = sink.target0 + (plane * params.height + y) * 4u * fours + x;
+      let words = v0 | (v1 << vec4(8u)) | (v2 << vec4(16u)) | (v3 << vec4(24u));
+      scratch[to.x] = words.x;
+      scratch[to.y] = words.y;
+      scratch[to.z] = words.z;
+      scratch[to.w] = words.w;
     } else if (sink.what == LUMA) {
-      // A channel that a plane lacks is 0.
-      if (CHANNELS == 3u) { sum += luma(v); } else { sum += v.x + v.y + v.z + v.w; }
+      let gray = select(v0 + v1 + v2 + v3, luma(v0, v1, v2), vec4(CHANNELS == 3u));
+      sum += dot(gray, vec4<u32>(there));
     } else if (sink.what == RANGE) {
-      least = min(least, v);
-      most = max(most, v);
+      least = min(least, leastOf(v0, v1, v2, v3, there));
+      most = max(most, mostOf(v0, v1, v2, v3, there));
     } else {
-      countByte(copy, c, v.x);
-      if (CHANNELS > c + 1u) { countByte(copy, c + 1u, v.y); }
-      if (CHANNELS > c + 2u) { countByte(copy, c + 2u, v.z); }
-      if (CHANNELS > c + 3u) { countByte(copy, c + 3u, v.w); }
+      for (var i = 0u; i < 4u; i++) {
+        if (WHOLE || there[i]) {
+          let at = copy + 1024u * plane;
+          countByte(at + v0[i]);
+          if (channels > 1u) { countByte(at + 256u + v1[i]); }
+          if (channels > 2u) { countByte(at + 512u + v2[i]); }
+          if (channels > 3u) { countByte(at + 768u + v3[i]); }
+        }
+      }
     }
-    x += stepX;
+    four0 += stepX;
     y += stepY;
-    if (x >= params.width) {
-      x -= params.width;
+    if (four0 >= fours) {
+      four0 -= fours;
       y++;
     }
   }
   if (!AUGMENTS) { return; }
   if (sink.what == LUMA) { atomicAdd(&counts[sink.own + HISTOGRAMS + 2u * CHANNELS], sum); }
   if (sink.what == RANGE) {
-    for (var i = 0u; i < min(4u, CHANNELS - c); i++) {
-      atomicMin(&counts[sink.own + HISTOGRAMS + c + i], least[i]);
-      atomicMax(&counts[sink.own + HISTOGRAMS + CHANNELS + c + i], most[i]);
+    for (var k = 0u; k < channels; k++) {
+      let at = sink.own + HISTOGRAMS + 4u * plane + k;
+      atomicMin(&counts[at], least[k]);
+      atomicMax(&counts[at + CHANNELS], most[k]);
     }
   }
 }
@@ -405,8 +437,7 @@ fn main(@builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3
   let sample = u32(rows[b * params.rowWords]);
   let epoch = u32(rows[b * params.rowWords + 1u]);
   let seed = vec2(params.seedLow, params.seedHigh);
-  let size = params.height * params.width;
-  let slotWords = (CHANNELS + 3u) / 4u * size;
+  let slotWords = (CHANNELS + 3u) / 4u * params.height * ((params.width + 3u) / 4u * 4u);
   let slots = b * (params.slots * slotWords + CHANNELS * ENTRIES);
   let own = b * (HISTOGRAMS + 2u * CHANNELS + 1u);
   var chain: Chain;
