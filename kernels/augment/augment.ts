@@ -1,6 +1,6 @@
 import { type Capabilities, ceilDiv, grid1d, type KernelSpec, reads, scalars, writes } from '../spec.ts'
 import source from './augment.wgsl'
-import { blendTerms, STRETCH_EXCEPTIONS, stretchExceptions } from './imageOps.ts'
+import { STRETCH_EXCEPTIONS, stretchExceptions } from './imageOps.ts'
 import { affineTable, blendFactor, MAX_MAGNITUDE, posterizeBits, solarizeThreshold } from './operations.ts'
 import { resizesRowsFirst } from './resize.ts'
 
@@ -94,7 +94,6 @@ export function augmentTables(spec: AugmentSpec, values: readonly Float32Array[]
   if (options.randAugment?.n) {
     const level = options.randAugment.magnitude / MAX_MAGNITUDE
     push(affineTable(height, width, level))
-    for (const sign of [-1, 1] as const) push(bitsOf(blendTerms(blendFactor(level, sign))))
     push(stretchExceptions())
   }
   return Int32Array.from(words)
@@ -128,6 +127,9 @@ export function augmentProblem(spec: AugmentSpec, places: Places): Augment {
     mask: (0xff << (8 - posterizeBits(level))) & 0xff,
     threshold: Math.ceil(solarizeThreshold(level)),
     exceptions: n > 0 ? STRETCH_EXCEPTIONS : 0,
+    zero: 0,
+    below: blendFactor(level, -1),
+    above: blendFactor(level, 1),
   }
 }
 
@@ -188,7 +190,8 @@ export const augment: KernelSpec<Augment> = {
     ...scalars('u32', 'stage', 'operation'),
     ...scalars('u32', 'count', 'height', 'width', 'start', 'stride', 'byRow'),
     ...scalars('u32', 'rowWords', 'slots', 'seedLow', 'seedHigh', 'purpose', 'cropPadding', 'flip', 'operations'),
-    ...scalars('u32', 'mask', 'threshold', 'exceptions'),
+    ...scalars('u32', 'mask', 'threshold', 'exceptions', 'zero'),
+    ...scalars('f32', 'below', 'above'),
   ],
   variants: [
     {
@@ -197,7 +200,14 @@ export const augment: KernelSpec<Augment> = {
       constants: ({ count, channels, height, width, operations, packed }, device) => {
         const WORKGROUP = workgroupOf(device)
         const alone = WORKGROUP === COPIES && partsOf(count, height * width, WORKGROUP) === 1
-        return { WORKGROUP, CHANNELS: channels, AUGMENTS: operations > 0, PACKED: packed, WHOLE: width % 4 === 0, OWN_COUNTS: operations > 0 && alone }
+        return {
+          WORKGROUP,
+          CHANNELS: channels,
+          AUGMENTS: operations > 0,
+          PACKED: packed,
+          WHOLE: width % 4 === 0,
+          OWN_COUNTS: operations > 0 && alone,
+        }
       },
       grid: ({ count, height, width }, { WORKGROUP }) => grid1d(count * partsOf(count, height * width, Number(WORKGROUP))),
     },

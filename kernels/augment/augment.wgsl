@@ -58,14 +58,15 @@ struct Params {
   cropPadding: u32, flip: u32, operations: u32,
   mask: u32, threshold: u32, // of posterize and solarize
   exceptions: u32, // their number
+  zero: u32, below: f32, above: f32, // 0, and the two factors of a blend
 }
 
 // PACKED: [count, planes, height, width], words of up to 4 channels, the first one lowest, with rows padded to whole fours. Else bytes
 // [CHANNELS, height, words of width], whose rows are padded to whole words, the first byte lowest.
 @group(0) @binding(0) var<storage, read> source: array<u32>;
 @group(0) @binding(1) var<storage, read> rows: array<i32>; // [count, rowWords]: sample, epoch, ...
-// Values of bytes [CHANNELS, 256] as bits of f32. Of RandAugment the affine operations [5, 2 signs, 6], bits of the products of the blend
-// factor and -255 to 255 [2 signs, 511], and the exceptions of autoContrast in ascending order.
+// Values of bytes [CHANNELS, 256] as bits of f32. Of RandAugment the affine operations [5, 2 signs, 6], and the exceptions of
+// autoContrast in ascending order.
 @group(0) @binding(2) var<storage, read> tables: array<i32>;
 // [count]: slots [planes, height, width] of words of pixels, as PACKED, and the table [CHANNELS, ENTRIES]
 @group(0) @binding(3) var<storage, read_write> scratch: array<u32>;
@@ -158,11 +159,12 @@ fn shifted(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> vec4<u32> {
   return select(vec4(0u), words, there);
 }
 
-// other + factor (byte - other), truncated and clamped. The product comes from a table, so that its rounding is never left out.
+// other + factor (byte - other), truncated and clamped. A number that only the host knows to be 0 stands between product and sum, so that no
+// compiler makes one rounding of the two.
 fn blend(byte: vec4<u32>, other: vec4<u32>, factor: u32) -> vec4<u32> {
-  let at = vec4(affineTable() + 60u + 511u * (factor - 1u) + 255u) + byte - other;
-  let product = bitcast<vec4<f32>>(vec4(tables[at.x], tables[at.y], tables[at.z], tables[at.w]));
-  return vec4<u32>(clamp(vec4<f32>(other) + product, vec4(0.0), vec4(255.0)));
+  let product = select(params.above, params.below, factor == 1u) * (vec4<f32>(byte) - vec4<f32>(other));
+  let rounded = bitcast<vec4<f32>>(bitcast<vec4<u32>>(product) ^ vec4(params.zero));
+  return vec4<u32>(clamp(vec4<f32>(other) + rounded, vec4(0.0), vec4(255.0)));
 }
 
 // Pixels (x, y) blended with the mean of their neighbours by the filter (1 1 1, 1 5 1, 1 1 1) / 13, unchanged at the border.
@@ -241,7 +243,7 @@ fn writeNormal(to: vec4<u32>, c: u32, v: vec4<u32>, there: vec4<bool>, normal: b
 // Whether autoContrast's float64 comes out just below the whole number that byte becomes.
 fn isException(low: u32, high: u32, byte: u32) -> bool {
   let wanted = i32((low << 16u) | (high << 8u) | byte);
-  let list = affineTable() + 60u + 1022u;
+  let list = affineTable() + 60u;
   var first = 0u;
   var end = params.exceptions;
   while (first < end) {

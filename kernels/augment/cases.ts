@@ -53,7 +53,7 @@ function augmentCase(name: string, [channels, height, width]: Sizes, form: Form)
     sizes: {
       source: problem.packed ? packed : bytes.size,
       rows: count * rowWords,
-      tables: 256 * channels + (options.randAugment ? 60 + 1022 + STRETCH_EXCEPTIONS : 0),
+      tables: 256 * channels + (options.randAugment ? 60 + STRETCH_EXCEPTIONS : 0),
       scratch: scratchWords(problem),
       counts: countWords(problem),
       images: count * channels * height * width,
@@ -75,18 +75,18 @@ function resizeCase(name: string, [channels, height, width]: Sizes, form: Form):
   const sizes = { channels, height, width, sourceHeight, sourceWidth }
   const problem = resizeImagesProblem(sizes, places)
   const bytes = storedBytes(channels, sourceHeight, sourceWidth, places, count)
-  let filters: Int32Array | undefined
+  const filters = filterTable(sizes)
   return {
     name,
     problem,
     sizes: {
       bytes: bytes.size,
       rows: count * places.rowWords,
-      filters: filterTable(sizes).length,
+      filters: filters.length,
       columns: columnWords(problem),
       pixels: count * pixelWords(channels, height, width),
     },
-    fills: { bytes: bytes.fill, rows: bytes.rows, filters: (i) => (filters ??= filterTable(sizes))[i]! },
+    fills: { bytes: bytes.fill, rows: bytes.rows, filters: (i) => filters[i]! },
     tolerance: 0,
     bench,
   }

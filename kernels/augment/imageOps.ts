@@ -12,11 +12,6 @@ function blend(byte: number, other: number, factor: number): number {
   return value <= 0 ? 0 : value >= 255 ? 255 : Math.trunc(value)
 }
 
-/** The products of a factor and the differences -255 to 255 of two bytes, rounded as in `blend`. */
-export function blendTerms(factor: number): Float32Array {
-  return Float32Array.from({ length: 511 }, (_, i) => Math.fround(factor) * (i - 255))
-}
-
 /** Maps every byte, through a table of the values. */
 function lookUp(image: Uint8Array, value: (byte: number) => number): Uint8Array {
   const table = new Uint8Array(256)

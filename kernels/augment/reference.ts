@@ -44,7 +44,13 @@ export function resizeImagesReference(problem: ResizeImages, { bytes, rows, colu
 }
 
 /** The words of image b of a batch. */
-function wordsOf({ start, stride, byRow, rowWords }: Places, source: Float64Array, rows: Float64Array, b: number, length: number) {
+function wordsOf(
+  { start, stride, byRow, rowWords }: Places,
+  source: Float64Array,
+  rows: Float64Array,
+  b: number,
+  length: number,
+) {
   const at = start + (byRow ? b : rows[b * rowWords]! >>> 0) * stride
   return Uint32Array.from(source.subarray(at, at + length))
 }
