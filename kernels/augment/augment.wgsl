@@ -123,9 +123,9 @@ fn below(word: u32, n: u32) -> u32 {
 }
 
 // Four pixels of a plane: words of up to 4 channels, and entries of the table that stand for pixels outside, else 0. Words outside are 0.
-struct Four { words: vec4<u32>, outside: vec4<u32> }
+struct PixelFour { words: vec4<u32>, outside: vec4<u32> }
 
-fn isInside(x: vec4<i32>, y: vec4<i32>) -> vec4<bool> {
+fn areInside(x: vec4<i32>, y: vec4<i32>) -> vec4<bool> {
   return (vec4<u32>(x) < vec4(params.width)) & (vec4<u32>(y) < vec4(params.height));
 }
 
@@ -139,7 +139,7 @@ fn storedBytes(base: u32, at: vec4<u32>) -> vec4<u32> {
 fn shifted(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> vec4<u32> {
   let column = select(x, vec4(i32(params.width) - 1) - x, vec4(chain.flipped)) + chain.left;
   let row = y + chain.top;
-  let there = isInside(column, row);
+  let there = areInside(column, row);
   let fours = (params.width + 3u) / 4u;
   // Rows of words are whole fours, as rows of bytes are.
   let at = select(vec4(0u), vec4<u32>(row) * (4u * fours) + vec4<u32>(column), there);
@@ -190,26 +190,26 @@ fn sharpened(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> vec4<u32> 
 }
 
 // Pixels (x, y) before the table.
-fn fourOf(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> Four {
-  if (AUGMENTS && chain.sharp > 0u) { return Four(sharpened(chain, plane, x, y), vec4(0u)); }
-  if (!AUGMENTS || chain.affines == 0u) { return Four(shifted(chain, plane, x, y), vec4(0u)); }
+fn fourOf(chain: Chain, plane: u32, x: vec4<i32>, y: vec4<i32>) -> PixelFour {
+  if (AUGMENTS && chain.sharp > 0u) { return PixelFour(sharpened(chain, plane, x, y), vec4(0u)); }
+  if (!AUGMENTS || chain.affines == 0u) { return PixelFour(shifted(chain, plane, x, y), vec4(0u)); }
   var px = x;
   var py = y;
   var outside = vec4(0u);
   if (chain.affines == 2u) {
     px = (chain.b.x0 + x * chain.b.xx + y * chain.b.yx) >> vec4(16u);
     py = (chain.b.y0 + x * chain.b.xy + y * chain.b.yy) >> vec4(16u);
-    outside = select(vec4(257u), vec4(0u), isInside(px, py));
+    outside = select(vec4(257u), vec4(0u), areInside(px, py));
   }
   let qx = (chain.a.x0 + px * chain.a.xx + py * chain.a.yx) >> vec4(16u);
   let qy = (chain.a.y0 + px * chain.a.xy + py * chain.a.yy) >> vec4(16u);
-  outside = select(outside, vec4(256u), (outside == vec4(0u)) & !isInside(qx, qy));
-  return Four(select(shifted(chain, plane, qx, qy), vec4(0u), outside > vec4(0u)), outside);
+  outside = select(outside, vec4(256u), (outside == vec4(0u)) & !areInside(qx, qy));
+  return PixelFour(select(shifted(chain, plane, qx, qy), vec4(0u), outside > vec4(0u)), outside);
 }
 
 // Channel 4 plane + k of four pixels, through the table where there is one: bytes, or the bits of normalised values where the table holds
 // these.
-fn channelOf(chain: Chain, four: Four, plane: u32, k: u32) -> vec4<u32> {
+fn channelOf(chain: Chain, four: PixelFour, plane: u32, k: u32) -> vec4<u32> {
   let byte = (four.words >> vec4(8u * k)) & vec4(255u);
   if (!AUGMENTS || !chain.hasLut) { return byte; }
   let at = vec4(chain.lut + (4u * plane + k) * ENTRIES) + byte + four.outside;

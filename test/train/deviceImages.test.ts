@@ -88,6 +88,12 @@ test('the host makes images that the kernel does not take', () => {
   )
   const onDevice = deviceSources(model, { train: loader({ flip: true }), evaluation: loader() }, true)
   assert.is(hostLine({ settings, sources: onDevice, distributed: undefined, replicas: undefined }), undefined)
+  const partly = deviceSources(model, { train: loader({ flip: true }), evaluation: loader(all) }, true)
+  const asked = checkSettings({ data: 'device' })
+  assert.match(
+    hostLine({ settings: asked, sources: partly, distributed: undefined, replicas: undefined })!,
+    /^the host makes the batches of evaluation: the device does not take/,
+  )
 })
 
 /** Trains three steps of two micro-batches each. @returns the final parameters, the losses and the evaluation */

@@ -169,12 +169,14 @@ function padRows(bytes: Uint8Array, width: number, out: Uint8Array): void {
 
 const TOO_MUCH = 'the device does not take batches of so large images or of so many operations of RandAugment'
 
-/** A line that says why the host makes the batches of a run where nobody asked for that; undefined where it does not. */
+/** A line that says which batches of a run the host makes, and why, where nobody asked for that; undefined where it makes none. */
 export function hostLine(parts: Pick<TrainerParts, 'settings' | 'distributed' | 'replicas' | 'sources'>) {
   const { settings, distributed, replicas, sources } = parts
   if (settings.data === 'host') return undefined
   if (distributed || replicas) return 'the host makes the batches, as for several devices'
-  return sources?.train instanceof HostImages ? `the host makes the batches: ${TOO_MUCH}` : undefined
+  if (sources?.train instanceof HostImages) return `the host makes the batches: ${TOO_MUCH}`
+  if (sources?.evaluation instanceof HostImages) return `the host makes the batches of evaluation: ${TOO_MUCH}`
+  return undefined
 }
 
 /**
