@@ -186,13 +186,13 @@ fn setColumn(place: u32, eight: vec4<u32>) {
 }
 
 // An eight of the tiles of keys and values: its line, its number in the line, and where it lies among the rows and in the transposed tile.
-struct Slot { line: u32, d: u32, row: u32, column: u32 }
+struct TileSlot { line: u32, d: u32, row: u32, column: u32 }
 
-fn slotOf(index: u32) -> Slot {
+fn slotOf(index: u32) -> TileSlot {
   // Neighbouring threads take two eights of a line and then the next line, since more would store to one bank of the transposed tile.
   let line = index / 2u % STEP;
   let d = index % 2u + index / (2u * STEP) * 2u;
-  return Slot(line, d, line * (PITCH / 8u) + d, COLUMNS + 8u * d * LINE_PITCH + line);
+  return TileSlot(line, d, line * (PITCH / 8u) + d, COLUMNS + 8u * d * LINE_PITCH + line);
 }
 
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
@@ -276,7 +276,7 @@ fn main(
   let columns = 16u / PER_ROW;
   var longAcc: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
   let zero = params.width >> 31u; // 0, which compilers do not know
-  var slots: array<Slot, LOADS>;
+  var slots: array<TileSlot, LOADS>;
   for (var i = 0u; i < LOADS; i++) { slots[i] = slotOf(local + i * WORKGROUP); }
   // Distances in memory are in units.
   let kStep = params.k.w / UNIT;
