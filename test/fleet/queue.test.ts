@@ -11,7 +11,7 @@ import { BYTES, checkFiles, inFleet, pause, queued, stored, study } from './null
 
 const { test, slow, run } = suite('the queue of a fleet')
 /** Milliseconds after the last kill in which all runs must end. */
-const PATIENCE = 120_000
+const PATIENCE = 300_000
 
 async function killsOfServer(workers: number, runs: number, kills: number): Promise<void> {
   await inFleet(workers, async (fleet, store, folder) => {
