@@ -37,6 +37,7 @@ export const attentionRows: variants.RowKernel<AttentionProblem> = {
   // A sum for each thread, and a flag that takes up 16 bytes.
   matrixExtra: (threads) => 4 * threads + 16,
   matrixTiles: [1, 1],
+  twoMatrices: true,
   matrixViews: ({ q, k, v }) => [q, k, v],
   views: ({ q, k, v, out }) => [q, k, v, out],
 }

@@ -10,6 +10,7 @@ requires subgroup_id;
 const LANES: u32 = 32u;
 const SUBGROUPS: u32 = 4u;
 const QUERIES: u32 = 32u;
+const STEP: u32 = QUERIES; // rows of a tile
 // The most elements of a head's row, a multiple of 16.
 const WIDTH: u32 = 64u;
 // The elements of q, k, v and dOut that are loaded at once: 8 where rows come in aligned eights, else 1.
@@ -26,6 +27,9 @@ const SHARE: u32 = QUERIES / PER_ROW;
 // The elements from row to row, padded so that rows lie in different banks and are aligned to 16 bytes.
 const PITCH: u32 = WIDTH + 8u;
 const LINE_PITCH: u32 = QUERIES + 8u;
+// The eights of a tile, and those that a thread loads.
+const EIGHTS: u32 = STEP * WIDTH / 8u;
+const LOADS: u32 = (EIGHTS + WORKGROUP - 1u) / WORKGROUP;
 const SCORE_PITCH: u32 = QUERIES + 4u;
 const WEIGHT_PITCH: u32 = QUERIES + 8u;
 // Where gradients begin in the rows, then transposed queries and gradients, and the elements of all four.
@@ -72,85 +76,85 @@ fn headStart(view: vec4<u32>, b: u32, h: u32) -> u32 {
   return view.x + b * view.y + h * view.z;
 }
 
-// Elements d to d + 7 of the row of q that starts at `row`, two in a word, and zeros past the width.
-fn queryEight(row: u32, d: u32) -> vec4<u32> {
+// Eight number d of a row of q, two elements in a word, and zeros past the width. The row begins `row` units after the head's first one.
+fn queryEight(head: u32, row: u32, d: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT == 8u) {
-    let unit = (row + d) / 8u;
+    let unit = row + (head + d);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(q[unit][s], q[unit][s + 1u], q[unit][s + 2u], q[unit][s + 3u]));
       eight[2u * i] = two.x;
       eight[2u * i + 1u] = two.y;
     }
-    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+    return select(eight, vec4<u32>(), PADDED && 8u * d >= params.width);
   }
   for (var i = 0u; i < 4u; i++) {
-    let s = d + 2u * i + vec2(0u, 1u);
-    let at = row + min(s, vec2(params.width - 1u));
+    let s = 8u * d + 2u * i + vec2(0u, 1u);
+    let at = head + row + min(s, vec2(params.width - 1u));
     eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(q[at.x][0], q[at.y][0]), s < vec2(params.width)));
   }
   return eight;
 }
 
-// Elements d to d + 7 of the row of k that starts at `row`, two in a word, and zeros past the width.
-fn keyEight(row: u32, d: u32) -> vec4<u32> {
+// Eight number d of a row of k, two elements in a word, and zeros past the width. The row begins `row` units after the head's first one.
+fn keyEight(head: u32, row: u32, d: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT == 8u) {
-    let unit = (row + d) / 8u;
+    let unit = row + (head + d);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(k[unit][s], k[unit][s + 1u], k[unit][s + 2u], k[unit][s + 3u]));
       eight[2u * i] = two.x;
       eight[2u * i + 1u] = two.y;
     }
-    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+    return select(eight, vec4<u32>(), PADDED && 8u * d >= params.width);
   }
   for (var i = 0u; i < 4u; i++) {
-    let s = d + 2u * i + vec2(0u, 1u);
-    let at = row + min(s, vec2(params.width - 1u));
+    let s = 8u * d + 2u * i + vec2(0u, 1u);
+    let at = head + row + min(s, vec2(params.width - 1u));
     eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(k[at.x][0], k[at.y][0]), s < vec2(params.width)));
   }
   return eight;
 }
 
-// Elements d to d + 7 of the row of v that starts at `row`, two in a word, and zeros past the width.
-fn valueEight(row: u32, d: u32) -> vec4<u32> {
+// Eight number d of a row of v, two elements in a word, and zeros past the width. The row begins `row` units after the head's first one.
+fn valueEight(head: u32, row: u32, d: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT == 8u) {
-    let unit = (row + d) / 8u;
+    let unit = row + (head + d);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(v[unit][s], v[unit][s + 1u], v[unit][s + 2u], v[unit][s + 3u]));
       eight[2u * i] = two.x;
       eight[2u * i + 1u] = two.y;
     }
-    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+    return select(eight, vec4<u32>(), PADDED && 8u * d >= params.width);
   }
   for (var i = 0u; i < 4u; i++) {
-    let s = d + 2u * i + vec2(0u, 1u);
-    let at = row + min(s, vec2(params.width - 1u));
+    let s = 8u * d + 2u * i + vec2(0u, 1u);
+    let at = head + row + min(s, vec2(params.width - 1u));
     eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(v[at.x][0], v[at.y][0]), s < vec2(params.width)));
   }
   return eight;
 }
 
-// Elements d to d + 7 of the row of dOut that starts at `row`, two in a word, and zeros past the width.
-fn gradientEight(row: u32, d: u32) -> vec4<u32> {
+// Eight number d of a row of dOut, two elements in a word, and zeros past the width. The row begins `row` units after the head's first one.
+fn gradientEight(head: u32, row: u32, d: u32) -> vec4<u32> {
   var eight: vec4<u32>;
   if (UNIT == 8u) {
-    let unit = (row + d) / 8u;
+    let unit = row + (head + d);
     for (var i = 0u; i < 2u; i++) {
       let s = 4u * i;
       let two = bitcast<vec2<u32>>(vec4(dOut[unit][s], dOut[unit][s + 1u], dOut[unit][s + 2u], dOut[unit][s + 3u]));
       eight[2u * i] = two.x;
       eight[2u * i + 1u] = two.y;
     }
-    return select(eight, vec4<u32>(), PADDED && d >= params.width);
+    return select(eight, vec4<u32>(), PADDED && 8u * d >= params.width);
   }
   for (var i = 0u; i < 4u; i++) {
-    let s = d + 2u * i + vec2(0u, 1u);
-    let at = row + min(s, vec2(params.width - 1u));
+    let s = 8u * d + 2u * i + vec2(0u, 1u);
+    let at = head + row + min(s, vec2(params.width - 1u));
     eight[i] = bitcast<u32>(select(vec2<f16>(), vec2(dOut[at.x][0], dOut[at.y][0]), s < vec2(params.width)));
   }
   return eight;
@@ -175,6 +179,16 @@ fn setColumn(place: u32, eight: vec4<u32>) {
     rows[start + 2u * i * LINE_PITCH] = two.x;
     rows[start + (2u * i + 1u) * LINE_PITCH] = two.y;
   }
+}
+
+// An eight of the tiles of keys and values: its line, its number in the line, and where it lies among the rows and in the transposed tile.
+struct TileSlot { line: u32, d: u32, row: u32, column: u32 }
+
+fn slotOf(index: u32) -> TileSlot {
+  // Neighbouring threads take two eights of a line and then the next line, since more would store to one bank of the transposed tile.
+  let line = index / 2u % STEP;
+  let d = index % 2u + index / (2u * STEP) * 2u;
+  return TileSlot(line, d, line * (PITCH / 8u) + d, COLUMNS + 8u * d * LINE_PITCH + line);
 }
 
 // A sum of many partial sums, and what rounding has added to it (Kahan 1965, doi:10.1145/363707.363723).
@@ -205,10 +219,10 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let first = group % blocks * ROWS;
-  let qHead = own.x + headStart(params.q, b, h);
-  let kHead = own.y + headStart(params.k, b, h);
-  let vHead = own.z + headStart(params.v, b, h);
-  let dOutHead = own.w + headStart(params.dOut, b, h);
+  let qHead = (own.x + headStart(params.q, b, h)) / UNIT;
+  let kHead = (own.y + headStart(params.k, b, h)) / UNIT;
+  let vHead = (own.z + headStart(params.v, b, h)) / UNIT;
+  let dOutHead = (own.w + headStart(params.dOut, b, h)) / UNIT;
   let scale = params.scale * LOG2E;
   let mine = subgroup % SUBGROUPS;
   let ownRow = mine * 16u;
@@ -223,7 +237,7 @@ fn main(
   for (var i = local; i < ROWS * WIDTH / 8u; i += WORKGROUP) {
     let line = i / 2u % ROWS;
     let d = i % 2u + i / (2u * ROWS) * 2u;
-    setRow(line * PITCH / 8u + d, keyEight(kHead + min(first + line, params.keys - 1u) * params.k.w, 8u * d));
+    setRow(line * (PITCH / 8u) + d, keyEight(kHead, min(first + line, params.keys - 1u) * (params.k.w / UNIT), d));
   }
   workgroupBarrier();
   var key: array<Left, FRAGMENTS>;
@@ -234,7 +248,7 @@ fn main(
   for (var i = local; i < ROWS * WIDTH / 8u; i += WORKGROUP) {
     let line = i / 2u % ROWS;
     let d = i % 2u + i / (2u * ROWS) * 2u;
-    setRow(line * PITCH / 8u + d, valueEight(vHead + min(first + line, params.keys - 1u) * params.v.w, 8u * d));
+    setRow(line * (PITCH / 8u) + d, valueEight(vHead, min(first + line, params.keys - 1u) * (params.v.w / UNIT), d));
   }
   workgroupBarrier();
   var value: array<Left, FRAGMENTS>;
@@ -244,23 +258,33 @@ fn main(
 
   var dk: array<Result, FRAGMENTS>;
   var dv: array<Result, FRAGMENTS>;
+  // Mesa 25.0.7 for AMD's GPUs leaves all but the first number of matrices of an array undefined where the array has no value yet.
+  for (var f = 0u; f < FRAGMENTS; f++) {
+    dk[f] = Result();
+    dv[f] = Result();
+  }
   let columns = 16u / PER_ROW;
   var longDk: array<Compensated, LONG_ELEMENTS>; // of this thread's row, `columns` of each fragment
   var longDv: array<Compensated, LONG_ELEMENTS>;
   let zero = params.width >> 31u; // 0, which compilers do not know
+  var slots: array<TileSlot, LOADS>;
+  for (var i = 0u; i < LOADS; i++) { slots[i] = slotOf(local + i * WORKGROUP); }
+  // Distances in memory are in units.
+  let qStep = params.q.w / UNIT;
+  let dOutStep = params.dOut.w / UNIT;
   for (var j = 0u; j < params.queries; j += QUERIES) {
     workgroupBarrier();
-    for (var i = local; i < QUERIES * WIDTH / 8u; i += WORKGROUP) {
-      // Neighbouring threads take two eights of a query and then the next one, since more would store to one bank of transposed rows.
-      let line = i / 2u % QUERIES;
-      let d = i % 2u + i / (2u * QUERIES) * 2u;
-      let query = min(j + line, params.queries - 1u);
-      let eight = queryEight(qHead + query * params.q.w, 8u * d);
-      setRow(line * PITCH / 8u + d, eight);
-      setColumn(COLUMNS + 8u * d * LINE_PITCH + line, eight);
-      let gradient = gradientEight(dOutHead + query * params.dOut.w, 8u * d);
-      setRow((GRADIENTS + line * PITCH) / 8u + d, gradient);
-      setColumn(GRADIENT_COLUMNS + 8u * d * LINE_PITCH + line, gradient);
+    for (var i = 0u; i < LOADS; i++) {
+      if (EIGHTS % WORKGROUP == 0u || local + i * WORKGROUP < EIGHTS) {
+        let slot = slots[i];
+        let query = min(j + slot.line, params.queries - 1u);
+        let ofQuery = queryEight(qHead, query * qStep, slot.d);
+        let ofGradient = gradientEight(dOutHead, query * dOutStep, slot.d);
+        setRow(slot.row, ofQuery);
+        setColumn(slot.column, ofQuery);
+        setRow(slot.row + GRADIENTS / 8u, ofGradient);
+        setColumn(slot.column + WIDTH * LINE_PITCH, ofGradient);
+      }
     }
     if (local < QUERIES) {
       let at = head * params.queries + min(j + local, params.queries - 1u);
@@ -279,31 +303,40 @@ fn main(
     }
     workgroupBarrier();
     var shares: array<f32, SHARE>; // the probabilities
-    for (var s = 0u; s < SHARE; s++) {
-      shares[s] = exp2(scores[block][ownScores + s] * scale - logSums[part * SHARE + s]);
-    }
-    if (j + QUERIES > params.queries) {
-      for (var s = 0u; s < SHARE; s++) { shares[s] = select(0.0, shares[s], j + part * SHARE + s < params.queries); }
+    if (j + QUERIES <= params.queries) {
+      for (var s = 0u; s < SHARE; s++) {
+        shares[s] = exp2(scores[block][ownScores + s] * scale - logSums[part * SHARE + s]);
+      }
+    } else {
+      for (var s = 0u; s < SHARE; s++) {
+        let share = exp2(scores[block][ownScores + s] * scale - logSums[part * SHARE + s]);
+        shares[s] = select(0.0, share, j + part * SHARE + s < params.queries);
+      }
     }
     for (var s = 0u; s < SHARE; s++) { weights[block][ownWeights + s] = f16(shares[s]); }
     workgroupBarrier();
     for (var n = 0u; n < QUERIES; n += 16u) {
-      var left: Left;
-      left = subgroupMatrixLoad<Left, row_major>(&weights[mine], n, WEIGHT_PITCH);
       var score = Result();
       for (var f = 0u; f < FRAGMENTS; f++) {
         var right: Right;
-        right = subgroupMatrixLoad<Right, col_major>(&rows, GRADIENT_COLUMNS + 16u * f * LINE_PITCH + n, LINE_PITCH);
-        dv[f] = subgroupMatrixMultiplyAccumulate(left, right, dv[f]);
         right = subgroupMatrixLoad<Right, col_major>(&rows, GRADIENTS + n * PITCH + 16u * f, PITCH);
         score = subgroupMatrixMultiplyAccumulate(value[f], right, score);
       }
       subgroupMatrixStore<row_major>(&scores[mine], n, score, SCORE_PITCH);
     }
-    workgroupBarrier();
-    for (var s = 0u; s < SHARE; s++) {
-      weights[block][ownWeights + s] = f16(shares[s] * (scores[block][ownScores + s] - deltas[part * SHARE + s]));
+    for (var n = 0u; n < QUERIES; n += 16u) {
+      var left: Left;
+      left = subgroupMatrixLoad<Left, row_major>(&weights[mine], n, WEIGHT_PITCH);
+      for (var f = 0u; f < FRAGMENTS; f++) {
+        var right: Right;
+        right = subgroupMatrixLoad<Right, col_major>(&rows, GRADIENT_COLUMNS + 16u * f * LINE_PITCH + n, LINE_PITCH);
+        dv[f] = subgroupMatrixMultiplyAccumulate(left, right, dv[f]);
+      }
     }
+    workgroupBarrier();
+    // All loads come before the stores, so that compilers join them.
+    for (var s = 0u; s < SHARE; s++) { shares[s] *= scores[block][ownScores + s] - deltas[part * SHARE + s]; }
+    for (var s = 0u; s < SHARE; s++) { weights[block][ownWeights + s] = f16(shares[s]); }
     workgroupBarrier();
     for (var n = 0u; n < QUERIES; n += 16u) {
       var left: Left;

@@ -52,6 +52,8 @@ export interface RowKernel<P extends AttentionShape> {
   matrixExtra(threads: number): number
   /** The tiles of the other side's rows that `subgroupMatrix` holds, with neighbours along a row, and transposed. */
   matrixTiles: readonly [straight: number, transposed: number]
+  /** Whether registers hold two matrices of rows of a subgroup of `subgroupMatrix`. */
+  twoMatrices?: boolean
   /** The operands that `subgroupMatrix` loads by eights where all their rows allow it. */
   matrixViews(problem: P): readonly RowView[]
   /** All operands, which `tiled` loads and stores by fours where all their rows allow it. */
@@ -126,7 +128,7 @@ export function rowVariants<P extends AttentionShape>(kernel: RowKernel<P>): Var
       }),
       grid: (problem) => grid(problem, TILED_ROWS),
     },
-    matrixVariant('subgroupMatrix', MATRIX_SUBGROUPS, kernel),
+    matrixVariant('subgroupMatrix', (device, problem) => matrixTile(kernel, device, problem), kernel),
   ]
 }
 
@@ -200,6 +202,9 @@ function movesBy(count: number, { width }: AttentionShape, views: readonly RowVi
 
 /** The subgroups of a workgroup of `subgroupMatrix`. */
 const MATRIX_SUBGROUPS = 4
+/** The workgroups that fill a GPU, as for products, and the widest rows of which a subgroup takes two matrices. */
+const MATRIX_FILLS = 128
+const TWO_MATRICES_WIDTH = 64
 /** The rows on the other side that a workgroup of `subgroupMatrix` may take at a time; the first that fit its memory are taken. */
 const MATRIX_STEPS = [32, 16] as const
 /**
@@ -207,46 +212,75 @@ const MATRIX_STEPS = [32, 16] as const
  */
 const MATRIX_CHAIN = 16384
 
-/** The variant for tensor cores, with float16 operands, whose workgroups own 16 rows for each of their subgroups. */
-export function matrixVariant<P extends AttentionShape>(name: string, subgroups: number, kernel: RowKernel<P>): Variant<P> {
+/** How many rows a workgroup of `subgroupMatrix` owns: its subgroups, and the matrices of 16 rows of each. */
+export interface MatrixTile {
+  subgroups: number
+  matrices: 1 | 2
+}
+
+/**
+ * The variant for tensor cores, with float16 operands.
+ * @param tileOf chooses the tile for a problem
+ */
+export function matrixVariant<P extends AttentionShape>(
+  name: string,
+  tileOf: (device: Capabilities, problem: P) => MatrixTile,
+  kernel: RowKernel<P>,
+): Variant<P> {
   return {
     name,
     source: kernel.subgroupMatrix,
-    supports: (device, problem) => fitsMatrices(kernel, subgroups, device, problem),
+    supports: (device, problem) => fitsMatrices(kernel, tileOf(device, problem), device, problem),
     constants(problem, device) {
       const eights = movesBy(8, problem, kernel.matrixViews(problem))
+      const tile = tileOf(device, problem)
       return {
         LANES: device.subgroupMaxSize,
-        SUBGROUPS: subgroups,
-        [kernel.step]: matrixStep(kernel, subgroups, device, problem) ?? MATRIX_STEPS[0],
+        SUBGROUPS: tile.subgroups,
+        ...(kernel.twoMatrices && { MATRICES: tile.matrices }),
+        [kernel.step]: matrixStep(kernel, tile, device, problem) ?? MATRIX_STEPS[0],
         WIDTH: roomFor(problem),
         UNIT: eights ? 8 : 1,
         PADDED: problem.width % 16 !== 0,
         ...longSums(kernel.steps(problem), MATRIX_CHAIN),
       }
     },
-    grid: (problem) => grid1d(ceilDiv(kernel.rows(problem), 16 * subgroups) * problem.batch * problem.heads),
+    grid: (problem, { SUBGROUPS, MATRICES = 1 }) =>
+      grid1d(ceilDiv(kernel.rows(problem), 16 * Number(SUBGROUPS) * Number(MATRICES)) * problem.batch * problem.heads),
   }
 }
 
-/** The rows on the other side that a workgroup of so many subgroups takes at a time, or undefined where its memory holds none. */
-function matrixStep<P extends AttentionShape>(kernel: RowKernel<P>, subgroups: number, device: Capabilities, problem: P) {
-  const rows = 16 * subgroups
+/**
+ * Chooses the matrices of a subgroup. Two load the other side's matrices once for both, and so spend fewer instructions beside multiplying, if
+ * registers hold them, workgroup memory does, no more rows are idle, and there are enough workgroups.
+ */
+function matrixTile<P extends AttentionShape>(kernel: RowKernel<P>, device: Capabilities, problem: P): MatrixTile {
+  const [one, two] = ([1, 2] as const).map((matrices): MatrixTile => ({ subgroups: MATRIX_SUBGROUPS, matrices }))
+  const blocks = ({ subgroups, matrices }: MatrixTile) => ceilDiv(kernel.rows(problem), 16 * subgroups * matrices)
+  const fills = blocks(two!) * problem.batch * problem.heads >= MATRIX_FILLS && 2 * blocks(two!) === blocks(one!)
+  return kernel.twoMatrices && fills && problem.width <= TWO_MATRICES_WIDTH && fitsMatrices(kernel, two!, device, problem)
+    ? two!
+    : one!
+}
+
+/** The rows on the other side that a workgroup takes at a time, or undefined where its memory holds none. */
+function matrixStep<P extends AttentionShape>(kernel: RowKernel<P>, tile: MatrixTile, device: Capabilities, problem: P) {
+  const rows = 16 * tile.subgroups
   const width = roomFor(problem)
   const [straight, transposed] = kernel.matrixTiles
   return MATRIX_STEPS.find((step) => {
     const tiles = 2 * Math.max(straight * step * (width + 8) + transposed * width * (step + 8), rows * (width + 8))
-    const scores = rows * (4 * (step + 4) + 2 * (step + 8))
-    return tiles + scores + kernel.matrixExtra(subgroups * device.subgroupMaxSize) <= device.maxWorkgroupMemory
+    const scores = rows * tile.matrices * (4 * (step + 4) + 2 * (step + 8))
+    return tiles + scores + kernel.matrixExtra(tile.subgroups * device.subgroupMaxSize) <= device.maxWorkgroupMemory
   })
 }
 
-/** Whether a device runs the variant for tensor cores with workgroups of so many subgroups. */
-function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, subgroups: number, device: Capabilities, problem: P) {
+/** Whether a device runs the variant for tensor cores with workgroups of a size. */
+function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, tile: MatrixTile, device: Capabilities, problem: P) {
   const { subgroupMaxSize: lanes, maxInvocations } = device
-  const fits = lanes % 16 === 0 && subgroups * lanes <= maxInvocations
+  const fits = lanes % (16 * tile.matrices) === 0 && tile.subgroups * lanes <= maxInvocations
   const takes = problem.dtype === 'f16' && problem.width <= 128 && !hasOptions(problem)
-  return device.subgroupMatrix && fits && takes && matrixStep(kernel, subgroups, device, problem) !== undefined
+  return device.subgroupMatrix && fits && takes && matrixStep(kernel, tile, device, problem) !== undefined
 }
 
 /**
@@ -263,7 +297,7 @@ export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, de
   // A subgroup multiplies 16 rows whether they are there or not. `tiled` loads keys with all its threads, and where rows are few, waves
   // without any skip the products, so few rows are no reason for `direct`, whose threads load every key by themselves.
   const enough = !few && kernel.rows(problem) >= 16
-  if (enough && fitsMatrices(kernel, MATRIX_SUBGROUPS, device, problem)) return 'subgroupMatrix'
+  if (enough && fitsMatrices(kernel, matrixTile(kernel, device, problem), device, problem)) return 'subgroupMatrix'
   return fitsTiles(problem) ? 'tiled' : 'direct'
 }
 

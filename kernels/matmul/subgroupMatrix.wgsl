@@ -329,6 +329,8 @@ fn main(
     nextB[i] = eightOfB(slotsB[i], b0, kStart, kEnd);
   }
   var sums: array<Result, FRAGMENTS_M * FRAGMENTS_N>;
+  // Mesa 25.0.7 for AMD's GPUs leaves all but the first number of matrices of an array undefined where the array has no value yet.
+  for (var i = 0u; i < FRAGMENTS_M * FRAGMENTS_N; i++) { sums[i] = Result(); }
   for (var k0 = kStart; k0 < kEnd; k0 += DEPTH) {
     if ((UNIT_A == 1u && UNIT_B == 1u) || k0 + DEPTH <= kEnd) {
       for (var i = 0u; i < LOADS_A; i++) { setEightOfA(nextA[i], slotsA[i], local + i * WORKGROUP); }

@@ -1,7 +1,15 @@
 import { fillCase, valuesOf } from '../../kernels/fill.ts'
 import { fromHalf, toHalf } from '../../kernels/half.ts'
 import { kernelFamilies } from '../../kernels/index.ts'
-import { type Arrays, bindingDtype, type Fill, type KernelCase, type KernelEntry, runsOn } from '../../kernels/spec.ts'
+import {
+  type Arrays,
+  bindingDtype,
+  type Fill,
+  type KernelCase,
+  type KernelEntry,
+  runsOn,
+  type Variant,
+} from '../../kernels/spec.ts'
 import type { KernelDevice } from './device.ts'
 import { chosenVariants } from './fewPipelines.ts'
 import { arraysOf, GUARD, launch } from './kernel.ts'
@@ -96,8 +104,8 @@ export interface SpecialCase {
   slow?: boolean
   /** Outputs that are not compared. */
   free?: readonly string[]
-  /** The only variant to run, where others have run on such values. */
-  variant?: string
+  /** The only variant to run, by its name where others have run on such values, or one that is not the kernel's own. */
+  variant?: string | Variant<any>
 }
 
 const entriesByName = new Map(
@@ -130,13 +138,14 @@ export function testSpecial(
   for (const [name, values] of Object.entries(special.inputs)) fills[name] = (i) => values[i]!
   const problem = special.problem as Record<string, unknown>
   const kase: KernelCase = { name: special.name, problem, sizes: { ...special.outputs, ...sizes }, fills }
-  const variants = spec.variants.filter((variant) => runsOn(spec, variant, on.capabilities, problem))
+  const own = typeof special.variant === 'object' ? [special.variant] : undefined
+  const variants = own ?? spec.variants.filter((variant) => runsOn(spec, variant, on.capabilities, problem))
   const chosen = chosenVariants(entry, on.capabilities)
   const half = spec.bindings.some((binding) => bindingDtype(binding, problem) === 'f16')
   if (variants.length === 0 && !spec.partial && (on.capabilities.f16 || !half))
     throw new Error(`no variant of ${spec.name} runs ${kase.name}`)
   for (const variant of variants) {
-    if (special.variant && variant.name !== special.variant) continue
+    if (typeof special.variant === 'string' && variant.name !== special.variant) continue
     // The default device runs the other variants, of those that are the same code the first.
     if (special.slow && pipelines === 'few' && !chosen.has(variant.name)) continue
     if (special.slow && pipelines && variants.find(({ source }) => source === variant.source) !== variant) continue

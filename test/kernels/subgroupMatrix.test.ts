@@ -6,16 +6,19 @@ import { SUBGROUP_MATRIX } from '../../engine/platform/types.ts'
 import { PipelineCache } from '../../engine/submit/pipelines.ts'
 import { attentionRows, keyValueGradientRows, queryGradientRows } from '../../kernels/attention/attention.ts'
 import { entries as attentionEntries } from '../../kernels/attention/index.ts'
-import { matrixVariant as attentionMatrixVariant } from '../../kernels/attention/variants.ts'
+import type { AttentionShape } from '../../kernels/attention/shape.ts'
+import { matrixVariant as attentionMatrixVariant, type RowKernel } from '../../kernels/attention/variants.ts'
 import { entries as matmulEntries } from '../../kernels/matmul/index.ts'
 import { matrixVariant } from '../../kernels/matmul/subgroupMatrix.ts'
 import type { Capabilities, Constants, KernelCase, KernelEntry, Variant } from '../../kernels/spec.ts'
 import { specialize } from '../../kernels/specialize.ts'
+import { backward, W } from '../harness/attentionScenarios.ts'
 import { kernelDevice } from '../harness/device.ts'
 import { casesOfFewPipelines } from '../harness/fewPipelines.ts'
 import { checkKernel } from '../harness/kernel.ts'
 import { checkBranches } from '../harness/kernelBranches.ts'
 import { emulateMatrices } from '../harness/matrixEmulation.ts'
+import { type SpecialCase, testSpecial } from '../harness/specialValues.ts'
 import { suite } from '../harness/suite.ts'
 
 const on = await kernelDevice()
@@ -55,12 +58,16 @@ function withLongSums(variant: Variant<any>): Variant<any> {
   return { ...variant, name: `${variant.name}, long sums`, constants }
 }
 
+type Special = Omit<SpecialCase, 'kernel' | 'name' | 'variant'>
+
 /** A kernel to emulate, with a small variant and the names of its cases. */
 interface Emulated {
   variant: Variant<any>
   /** A smaller variant, where the large subgroups of the null backend leave no room for `variant`. */
   smaller?: Variant<any>
   cases: RegExp
+  /** A case with special values. */
+  special?: Special
 }
 
 interface Kernel {
@@ -69,6 +76,25 @@ interface Kernel {
   size: string
   emulated: Emulated[]
 }
+
+/** Attention by two subgroups a workgroup, each with a number of matrices of rows. */
+const rows = <P extends AttentionShape>(kernel: RowKernel<P>, matrices: 1 | 2 = 1): Variant<any> =>
+  attentionMatrixVariant<any>(`${matrices} x 32 rows`, () => ({ subgroups: 2, matrices }), kernel as RowKernel<any>)
+
+/** Special values for attention and its gradients, in their order. */
+function specials(): [attention: Special, ofQueries: Special, ofKeys: Special] {
+  const { problem, size, operands, ofQueries, lse, delta } = backward(W)
+  const half = { problem: { ...problem, dtype: 'f16' } }
+  const { q, k, v, dOut } = operands
+  const mask = [0]
+  return [
+    { ...half, inputs: { q, k, v, mask }, outputs: { out: size, lse: lse.length }, tolerance: 2e-3 },
+    { ...half, inputs: ofQueries, outputs: { dq: size }, tolerance: 0.5 },
+    { ...half, inputs: { q, k, v, dOut, lse, delta, mask }, outputs: { dkv: 2 * size }, tolerance: 1e-2 },
+  ]
+}
+
+const [ofAttention, ...ofGradients] = specials()
 
 const kernels: Kernel[] = [
   {
@@ -86,11 +112,10 @@ const kernels: Kernel[] = [
     entry: attentionEntries[0]!,
     size: 'min(16u, params.width + 15u)',
     emulated: [
-      { variant: attentionMatrixVariant<any>('32 rows', 2, attentionRows), cases: /./ },
-      {
-        variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, attentionRows)),
-        cases: /^\[1,2,50.*f16/,
-      },
+      { variant: rows(attentionRows), cases: /./, special: ofAttention },
+      { variant: withLongSums(rows(attentionRows)), cases: /^\[1,2,50.*f16/ },
+      { variant: rows(attentionRows, 2), cases: /^\[(2,5,33|1,2,50).*f16/, special: ofAttention },
+      { variant: withLongSums(rows(attentionRows, 2)), cases: /^\[1,2,50.*f16/ },
     ],
   },
   // Emulated gradients take long to compile, so there is one case for each way to load operands.
@@ -100,10 +125,11 @@ const kernels: Kernel[] = [
     emulated: [
       {
         variant: attentionEntries[1 + i]!.spec.variants.find(({ name }) => name === 'subgroupMatrix')!,
-        smaller: attentionMatrixVariant<any>('32 rows', 2, kernel),
+        smaller: rows<any>(kernel),
         cases: /^\[(1,1,257|2,3,1)/,
       },
-      { variant: withLongSums(attentionMatrixVariant<any>('32 rows', 2, kernel)), cases: /^\[1,2,31/ },
+      { variant: rows<any>(kernel), cases: /^\[2,5,33/, special: ofGradients[i]! },
+      { variant: withLongSums(rows<any>(kernel)), cases: /^\[1,2,31/ },
     ],
   })),
 ]
@@ -142,7 +168,7 @@ for (const { entry, size, emulated } of kernels) {
       if (!(await messagesOf(wrong))) throw new Error('the null backend checks nothing')
     })
   }
-  for (const { variant, smaller = variant, cases } of emulated) {
+  for (const { variant, smaller = variant, cases, special } of emulated) {
     test(`${spec.name}, ${smaller.name}: pipelines are created`, async () => {
       for (const constants of constantsFor(entry, smaller, nullCapabilities)) {
         await pipelines.get(spec, smaller, constants).ready
@@ -160,6 +186,7 @@ for (const { entry, size, emulated } of kernels) {
     for (const kase of chosen) {
       test(`${spec.name}, ${variant.name}, emulated: ${kase.name}`, () => checkKernel(device, entry, kase, standIn))
     }
+    if (special) testSpecial(device, test, { kernel: spec.name, name: 'special values', ...special, variant: standIn })
     const some = chosen[0]!
     if (env.PARAFORMER_PIPELINES && entry !== attentionEntries[0] && entry !== matmulEntries[0]) continue
     test(`${spec.name}, ${variant.name}, emulated, branches: ${some.name}`, () =>
