@@ -1,19 +1,17 @@
-// Attention (2205.14135) for devices that gather private arrays lane by lane unless an index is a constant (SwiftShader), where rows lie
-// in aligned fours. A sum that stays in a private array costs three products there, and code that does not fit the first cache doubles
-// what a product costs. So lanes own keys of a block and their values, all lanes pass over the queries together, and blocks of keys follow
-// each other: scores and a block's part of an output are sums that no array holds, and the code is that of one query. The output lies in
-// memory and is normalized after every block; log-sum-exps are all that a block must know of those before it.
+// Attention (2205.14135) for devices that gather private arrays lane by lane unless an index is a constant (SwiftShader), where rows lie in
+// aligned fours. Such a device is as fast as it decodes the code of a turn, which no cache of decoded code holds: 20 bytes a product, 100 for
+// a sum that stays in a private array, 2,500 to load a four and to store one. So lanes own keys of a block and their values, and all lanes pass
+// over the queries together: scores and a block's part of an output are sums that no array holds. The blocks of keys of a head follow each
+// other. Each scales the outputs in memory and adds to them, and all that it must know of those before are their log-sum-exps.
 //
-// A load of a query brings another four elements to each lane of a quad, and swaps hand them round. With e the number of the lane in its
-// quad, places 16 i + 4 s to 16 i + 4 s + 3 of a lane's arrays hold the four 4 i + (s ^ e), so all lanes use the same places. Loops over
-// the width are written out, so that these places are constants.
+// A load of a query brings another four to each lane, and swaps hand them round: with e the number of a lane, places 16 i + 4 s to
+// 16 i + 4 s + 3 of its arrays hold the four of number 4 i + (s ^ e), so all lanes use the same places. Loops over the width are written out,
+// so that these places are constants, and numbers of several rows are dot products and not products of vectors, whose elements spill.
 enable subgroups;
 
-// A number for each key of a lane's first and second set.
-alias First = vec4<f32>;
-alias Second = vec4<f32>;
-const FIRST: u32 = 4u;
-const SECOND: u32 = 4u; // 0 without a second set, whose numbers are then vec2 and not used
+// A lane owns SETS sets of four rows.
+const SETS: u32 = 2u;
+const ROWS: u32 = 4u * SETS;
 // The workgroup size, which is the size of all subgroups.
 const LANES: u32 = 4u;
 // The most elements of a head's row: a multiple of 16, at most 128.
@@ -22,8 +20,6 @@ const WIDTH: u32 = 64u;
 const PADDED: bool = true;
 // The queries of a workgroup.
 const QUERIES: u32 = 256u;
-const LAST: u32 = max(SECOND, 2u) - 1u;
-const SECOND_WIDTH: u32 = select(1u, WIDTH, SECOND > 0u);
 // The lowest finite score.
 const LOWEST: f32 = -3.4028234663852886e38;
 const LOG2E: f32 = 1.4426950408889634;
@@ -46,34 +42,16 @@ struct Params {
 @group(0) @binding(5) var<storage, read> mask: array<u32>; // unused
 @group(1) @binding(0) var<uniform> params: Params;
 
-var<private> x: array<First, WIDTH>; // the keys, scaled, and 0 past the width
-var<private> y: array<Second, SECOND_WIDTH>;
-var<private> value: array<First, WIDTH>;
-var<private> valueOfSecond: array<Second, SECOND_WIDTH>;
+// The keys, scaled, by fours of a row, and 0 past the width.
+var<private> keyFours: array<vec4<f32>, ROWS * WIDTH / 4u>;
+// The values, by sets.
+var<private> values: array<vec4<f32>, SETS * WIDTH>;
 
-// Numbers of a lane's keys of both sets.
-struct Both { first: First, second: Second }
+// A number for each of a lane's rows; those past SETS are not used.
+struct Own { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 
-fn firstOf(all: vec4<f32>) -> First {
-  var own: First;
-  own[0] = all.x;
-  own[1] = all.y;
-  if (FIRST > 2u) { own[min(2u, FIRST - 1u)] = all.z; }
-  if (FIRST > 3u) { own[FIRST - 1u] = all.w; }
-  return own;
-}
-
-fn secondOf(all: vec4<f32>) -> Second {
-  var own: Second;
-  own[0] = all.x;
-  own[1] = all.y;
-  if (SECOND > 2u) { own[min(2u, LAST)] = all.z; }
-  if (SECOND > 3u) { own[LAST] = all.w; }
-  return own;
-}
-
-// The index of the first element of each of four rows of a head.
-fn rowStarts(view: vec4<u32>, b: u32, h: u32, row: vec4<u32>) -> vec4<u32> {
+// The index of the first element of a row of a head.
+fn rowStart(view: vec4<u32>, b: u32, h: u32, row: u32) -> u32 {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -82,87 +60,85 @@ fn hasFour(four: u32) -> bool {
   return !PADDED || 4u * four < params.width;
 }
 
-// A four of each of four keys, as the four elements of all.
-fn keyFours(at: vec4<u32>, four: u32) -> mat4x4<f32> {
-  let c = at / 4u + select(0u, four, hasFour(four));
-  return transpose(mat4x4(k[c.x], k[c.y], k[c.z], k[c.w]) * select(0.0, params.scale * LOG2E, hasFour(four)));
+// Loads key number n of a lane and its value.
+fn loadKey(n: u32, kAt: u32, vAt: u32, room: u32, e: u32) {
+  for (var place = 0u; place < room; place += 4u) {
+    let four = (place / 4u) ^ e;
+    let there = hasFour(four);
+    let at = select(0u, four, there);
+    keyFours[place / 4u * ROWS + n] = select(vec4<f32>(), k[kAt / 4u + at] * (params.scale * LOG2E), there);
+    let value = v[vAt / 4u + at];
+    for (var i = 0u; i < 4u; i++) { values[(place + i) * SETS + n / 4u][n % 4u] = value[i]; }
+  }
 }
 
-fn valueFours(at: vec4<u32>, four: u32) -> mat4x4<f32> {
-  let c = at / 4u + select(0u, four, hasFour(four));
-  return transpose(mat4x4(v[c.x], v[c.y], v[c.z], v[c.w]));
+fn keyProducts(w: vec4<f32>, at: u32) -> vec4<f32> {
+  return vec4(dot(w, keyFours[at]), dot(w, keyFours[at + 1u]), dot(w, keyFours[at + 2u]), dot(w, keyFours[at + 3u]));
 }
 
-// Loads a lane's keys and values into four places.
-fn loadBlockFour(place: u32, k0: vec4<u32>, k1: vec4<u32>, v0: vec4<u32>, v1: vec4<u32>, four: u32) {
-  let keys = keyFours(k0, four);
-  let values = valueFours(v0, four);
-  x[place] = firstOf(keys[0]);
-  x[place + 1u] = firstOf(keys[1]);
-  x[place + 2u] = firstOf(keys[2]);
-  x[place + 3u] = firstOf(keys[3]);
-  value[place] = firstOf(values[0]);
-  value[place + 1u] = firstOf(values[1]);
-  value[place + 2u] = firstOf(values[2]);
-  value[place + 3u] = firstOf(values[3]);
-  if (SECOND == 0u) { return; }
-  let moreKeys = keyFours(k1, four);
-  let moreValues = valueFours(v1, four);
-  y[place] = secondOf(moreKeys[0]);
-  y[place + 1u] = secondOf(moreKeys[1]);
-  y[place + 2u] = secondOf(moreKeys[2]);
-  y[place + 3u] = secondOf(moreKeys[3]);
-  valueOfSecond[place] = secondOf(moreValues[0]);
-  valueOfSecond[place + 1u] = secondOf(moreValues[1]);
-  valueOfSecond[place + 2u] = secondOf(moreValues[2]);
-  valueOfSecond[place + 3u] = secondOf(moreValues[3]);
+// The sums and the products of a four of a query with those of all keys of a lane.
+fn plusFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
+  let at = four * ROWS;
+  let a = sum.a + keyProducts(w, at);
+  if (SETS == 1u) { return Own(a, sum.b, sum.c, sum.d); }
+  let b = sum.b + keyProducts(w, at + 4u);
+  if (SETS == 2u) { return Own(a, b, sum.c, sum.d); }
+  let c = sum.c + keyProducts(w, at + 8u);
+  if (SETS == 3u) { return Own(a, b, c, sum.d); }
+  return Own(a, b, c, sum.d + keyProducts(w, at + 12u));
 }
 
-// The sums of the scores of a lane's keys and of the products at four places.
-fn plusOwnFour(sum: Both, c: u32, w: vec4<f32>) -> Both {
-  let first = (((sum.first + x[c] * w.x) + x[c + 1u] * w.y) + x[c + 2u] * w.z) + x[c + 3u] * w.w;
-  if (SECOND == 0u) { return Both(first, sum.second); }
-  return Both(first, (((sum.second + y[c] * w.x) + y[c + 1u] * w.y) + y[c + 2u] * w.z) + y[c + 3u] * w.w);
+fn plus16(sum: Own, c: u32, at: u32, e: u32) -> Own {
+  let number = c / 4u + e;
+  let w = q[at / 4u + select(0u, number, hasFour(number))];
+  let half = plusFour(plusFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
+  return plusFour(plusFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
 
-fn plusOwn16(sum: Both, c: u32, at: u32, e: u32) -> Both {
-  let four = c / 4u + e;
-  let w = q[at / 4u + select(0u, four, hasFour(four))];
-  let half = plusOwnFour(plusOwnFour(sum, c, w), c + 4u, quadSwapX(w));
-  return plusOwnFour(plusOwnFour(half, c + 8u, quadSwapY(w)), c + 12u, quadSwapDiagonal(w));
-}
-
-// The scores of the query that begins at `at` with a lane's keys.
-fn ownScores(at: u32, e: u32) -> Both {
-  var sum = plusOwn16(Both(), 0u, at, e);
-  if (WIDTH > 16u) { sum = plusOwn16(sum, 16u, at, e); }
-  if (WIDTH > 32u) { sum = plusOwn16(sum, 32u, at, e); }
-  if (WIDTH > 48u) { sum = plusOwn16(sum, 48u, at, e); }
-  if (WIDTH > 64u) { sum = plusOwn16(sum, 64u, at, e); }
-  if (WIDTH > 80u) { sum = plusOwn16(sum, 80u, at, e); }
-  if (WIDTH > 96u) { sum = plusOwn16(sum, 96u, at, e); }
-  if (WIDTH > 112u) { sum = plusOwn16(sum, 112u, at, e); }
+// The scores of the query that begins at `at` with the keys of a lane.
+fn scoresOf(at: u32, e: u32) -> Own {
+  var sum = plus16(Own(), 0u, at, e);
+  if (WIDTH > 16u) { sum = plus16(sum, 16u, at, e); }
+  if (WIDTH > 32u) { sum = plus16(sum, 32u, at, e); }
+  if (WIDTH > 48u) { sum = plus16(sum, 48u, at, e); }
+  if (WIDTH > 64u) { sum = plus16(sum, 64u, at, e); }
+  if (WIDTH > 80u) { sum = plus16(sum, 80u, at, e); }
+  if (WIDTH > 96u) { sum = plus16(sum, 96u, at, e); }
+  if (WIDTH > 112u) { sum = plus16(sum, 112u, at, e); }
   return sum;
 }
 
-// The part of an output that a lane's own values have, at place c.
-fn ownPart(p: Both, c: u32) -> f32 {
-  if (SECOND == 0u) { return dot(p.first, value[c]); }
-  return dot(p.first, value[c]) + dot(p.second, valueOfSecond[c]);
+// A lane's own part of an output, at place c.
+fn outPart(p: Own, c: u32) -> f32 {
+  let at = c * SETS;
+  let a = dot(p.a, values[at]);
+  if (SETS == 1u) { return a; }
+  let b = a + dot(p.b, values[at + 1u]);
+  if (SETS == 2u) { return b; }
+  let c3 = b + dot(p.c, values[at + 2u]);
+  if (SETS == 3u) { return c3; }
+  return c3 + dot(p.d, values[at + 3u]);
 }
 
-fn ownParts(p: Both, c: u32) -> vec4<f32> {
-  return vec4(ownPart(p, c), ownPart(p, c + 1u), ownPart(p, c + 2u), ownPart(p, c + 3u));
+// The sum of all lanes' parts, of another element in each lane.
+fn outElement(p: Own, c: u32) -> f32 {
+  let half = outPart(p, c) + quadSwapX(outPart(p, c + 4u));
+  return (half + quadSwapY(outPart(p, c + 8u))) + quadSwapDiagonal(outPart(p, c + 12u));
 }
 
-// Adds to sixteen elements of an output times a factor, of which each lane has another four, unless these are the first keys.
-fn addOut16(p: Both, c: u32, at: u32, e: u32, factor: f32, begun: bool) {
-  let four = c / 4u + e;
-  let sum = (ownParts(p, c) + quadSwapX(ownParts(p, c + 4u))) + (quadSwapY(ownParts(p, c + 8u)) + quadSwapDiagonal(ownParts(p, c + 12u)));
-  if (hasFour(four)) { out[at / 4u + four] = select(vec4<f32>(), out[at / 4u + four] * factor, begun) + sum; }
+// Four elements in each lane, of sixteen that begin at place c.
+fn outFours(p: Own, c: u32) -> vec4<f32> {
+  return vec4(outElement(p, c), outElement(p, c + 1u), outElement(p, c + 2u), outElement(p, c + 3u));
 }
 
-fn addOut(p: Both, at: u32, e: u32, factor: f32, begun: bool) {
+// Adds to sixteen elements of an output times a factor, unless these are the first keys.
+fn addOut16(p: Own, c: u32, at: u32, e: u32, factor: f32, begun: bool) {
+  let number = c / 4u + e;
+  let sum = outFours(p, c);
+  if (hasFour(number)) { out[at / 4u + number] = select(vec4<f32>(), out[at / 4u + number] * factor, begun) + sum; }
+}
+
+fn addOut(p: Own, at: u32, e: u32, factor: f32, begun: bool) {
   addOut16(p, 0u, at, e, factor, begun);
   if (WIDTH > 16u) { addOut16(p, 16u, at, e, factor, begun); }
   if (WIDTH > 32u) { addOut16(p, 32u, at, e, factor, begun); }
@@ -173,17 +149,46 @@ fn addOut(p: Both, at: u32, e: u32, factor: f32, begun: bool) {
   if (WIDTH > 112u) { addOut16(p, 112u, at, e, factor, begun); }
 }
 
-// The highest number of a lane's keys.
-fn highestOwn(s: Both) -> f32 {
-  var all = max(s.first.xy, vec2(s.first[FIRST - 2u], s.first[FIRST - 1u]));
-  if (SECOND > 0u) { all = max(all, max(s.second.xy, vec2(s.second[LAST - 1u], s.second[LAST]))); }
-  return max(all.x, all.y);
+fn highestOf4(s: vec4<f32>) -> f32 {
+  return max(max(s.x, s.y), max(s.z, s.w));
 }
 
-fn sumOfOwn(p: Both) -> f32 {
-  let first = dot(p.first, First(1.0));
-  if (SECOND == 0u) { return first; }
-  return first + dot(p.second, Second(1.0));
+// The highest score of a lane's keys.
+fn highestOf(s: Own) -> f32 {
+  let a = highestOf4(s.a);
+  if (SETS == 1u) { return a; }
+  let b = max(a, highestOf4(s.b));
+  if (SETS == 2u) { return b; }
+  let c = max(b, highestOf4(s.c));
+  if (SETS == 3u) { return c; }
+  return max(c, highestOf4(s.d));
+}
+
+// The exponentials of a lane's scores.
+fn weightsOf(s: Own, top: f32) -> Own {
+  let a = exp2(s.a - top);
+  if (SETS == 1u) { return Own(a, s.b, s.c, s.d); }
+  let b = exp2(s.b - top);
+  if (SETS == 2u) { return Own(a, b, s.c, s.d); }
+  let c = exp2(s.c - top);
+  if (SETS == 3u) { return Own(a, b, c, s.d); }
+  return Own(a, b, c, exp2(s.d - top));
+}
+
+fn sumOf(p: Own) -> f32 {
+  let ones = vec4(1.0);
+  let a = dot(p.a, ones);
+  if (SETS == 1u) { return a; }
+  let b = a + dot(p.b, ones);
+  if (SETS == 2u) { return b; }
+  let c = b + dot(p.c, ones);
+  if (SETS == 3u) { return c; }
+  return c + dot(p.d, ones);
+}
+
+// The lowest score for each of four keys that are not there, else 0.
+fn missing(first: u32) -> vec4<f32> {
+  return select(vec4(LOWEST), vec4<f32>(), vec4(first) + LANES * vec4(0u, 1u, 2u, 3u) < vec4(params.keys));
 }
 
 // A number, or NaN where a sum of exponentials is not positive and finite, since the terms hold NaN or infinity, or -infinity alone. The
@@ -198,51 +203,49 @@ fn main(
   @builtin(workgroup_id) wid: vec3u, @builtin(num_workgroups) groups: vec3u, @builtin(local_invocation_index) local: u32,
   @builtin(subgroup_invocation_id) lane: u32,
 ) {
-  const BLOCK = LANES * (FIRST + SECOND);
   let group = wid.y * groups.x + wid.x;
   let parts = (params.queries + QUERIES - 1u) / QUERIES;
   if (group >= parts * params.batch * params.heads) { return; }
   let own = wid.z * params.strides[0]; // the first elements of this branch's operands
-  let b = group / parts / params.heads;
-  let h = group / parts % params.heads;
+  let head = group / parts;
+  let b = head / params.heads;
+  let h = head % params.heads;
   let e = lane & 3u;
-  let q0 = own.x + params.q.x + b * params.q.y + h * params.q.z;
-  let out0 = own.w + params.out.x + b * params.out.y + h * params.out.z;
-  let lse0 = wid.z * params.strides[1].x + group / parts * params.queries;
+  let q0 = own.x + rowStart(params.q, b, h, 0u);
+  let out0 = own.w + rowStart(params.out, b, h, 0u);
+  let lse0 = wid.z * params.strides[1].x + head * params.queries;
   let begin = group % parts * QUERIES;
   let end = min(begin + QUERIES, params.queries);
   // This is WIDTH, but only known at run time, so that drivers do not unroll the loop, which costs seconds of compilation.
-  let room = min(WIDTH, (params.width + 15u) & 0xfffffff0u);
+  let room = min(WIDTH, (params.width + 15u) / 16u * 16u);
   // A branch that is always taken cuts the code into blocks that compile in seconds and keep what they need in registers.
   let always = params.width > 0u;
-  for (var key = 0u; key < params.keys; key += BLOCK) {
-    let row = key + local + LANES * vec4(0u, 1u, 2u, 3u); // of which the first FIRST count
-    let next = row + LANES * FIRST; // of which the first SECOND count
-    let lastKey = vec4(params.keys - 1u);
-    let k0 = own.y + rowStarts(params.k, b, h, min(row, lastKey));
-    let k1 = own.y + rowStarts(params.k, b, h, min(next, lastKey));
-    let v0 = own.z + rowStarts(params.v, b, h, min(row, lastKey));
-    let v1 = own.z + rowStarts(params.v, b, h, min(next, lastKey));
-    for (var place = 0u; place < room; place += 4u) { loadBlockFour(place, k0, k1, v0, v1, (place / 4u) ^ e); }
-    // Scores of keys past the last one are far below all others.
-    let there = Both(
-      firstOf(select(vec4(LOWEST), vec4<f32>(), row <= lastKey)), secondOf(select(vec4(LOWEST), vec4<f32>(), next <= lastKey)),
-    );
+  for (var key = 0u; key < params.keys; key += LANES * ROWS) {
+    for (var n = 0u; n < ROWS; n++) {
+      let row = min(key + local + LANES * n, params.keys - 1u);
+      loadKey(n, own.y + rowStart(params.k, b, h, row), own.z + rowStart(params.v, b, h, row), room, e);
+    }
+    let first = key + local;
+    let there = Own(missing(first), missing(first + 4u * LANES), missing(first + 8u * LANES), missing(first + 12u * LANES));
     let begun = key > 0u;
-    let ends = key + BLOCK >= params.keys;
+    let ends = key + LANES * ROWS >= params.keys;
     for (var i = begin; i < end; i++) {
       let before = select(LOWEST, lse[lse0 + i], begun);
-      let score = ownScores(q0 + i * params.q.w, e);
-      let s = Both(score.first + there.first, score.second + there.second);
-      let two = max(highestOwn(s), quadSwapX(highestOwn(s)));
+      let found = scoresOf(q0 + i * params.q.w, e);
+      let s = Own(found.a + there.a, found.b + there.b, found.c + there.c, found.d + there.d);
+      let own = highestOf(s);
+      let two = max(own, quadSwapX(own));
       let top = max(max(two, quadSwapY(two)), before);
-      let weight = Both(exp2(s.first - top), exp2(s.second - top));
-      let half = sumOfOwn(weight) + quadSwapX(sumOfOwn(weight));
-      let rest = select(0.0, exp2(before - top), begun);
-      let total = half + quadSwapY(half) + rest;
-      let logarithm = top + log2(total);
-      let inverse = 1.0 / total;
-      let p = Both(weight.first * inverse, weight.second * inverse);
+      let weights = weightsOf(s, top);
+      let ownSum = sumOf(weights);
+      let twoSums = ownSum + quadSwapX(ownSum);
+      let rest = select(0.0, exp2(before - top), before != LOWEST);
+      let total = twoSums + quadSwapY(twoSums) + rest;
+      // Where all keys so far have a score of -infinity, others may follow.
+      let nothing = total == 0.0 && !ends;
+      let inverse = select(1.0 / total, 0.0, nothing);
+      let p = Own(weights.a * inverse, weights.b * inverse, weights.c * inverse, weights.d * inverse);
+      let logarithm = select(top + log2(total), LOWEST, nothing);
       lse[lse0 + i] = select(logarithm, finiteOrNaN(logarithm * LN2, total), ends);
       if (always) { addOut(p, out0 + i * params.out.w, e, rest * inverse, begun); }
     }
