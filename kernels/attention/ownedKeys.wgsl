@@ -2,7 +2,8 @@
 // aligned fours. Such a device is as fast as it decodes the code of a turn, which no cache of decoded code holds: 20 bytes a product, 100 for
 // a sum that stays in a private array, 2,500 to load a four and to store one. So lanes own keys of a block and their values, and all lanes pass
 // over the queries together: scores and a block's part of an output are sums that no array holds. The blocks of keys of a head follow each
-// other. Each scales the outputs in memory and adds to them, and all that it must know of those before are their log-sum-exps.
+// other. Each scales the outputs in memory and adds to them, so that they are normalized, and all that it must know of those before is in
+// `progress`.
 //
 // A load of a query brings another four to each lane, and swaps hand them round: with e the number of a lane, places 16 i + 4 s to
 // 16 i + 4 s + 3 of its arrays hold the four of number 4 i + (s ^ e), so all lanes use the same places. Loops over the width are written out,
@@ -46,6 +47,8 @@ struct Params {
 var<private> keyFours: array<vec4<f32>, ROWS * WIDTH / 4u>;
 // The values, by sets.
 var<private> values: array<vec4<f32>, SETS * WIDTH>;
+// Of each query the highest score so far and the sum of exponentials, which are relative to it.
+var<private> progress: array<vec2<f32>, QUERIES>;
 
 // A number for each of a lane's rows; those past SETS are not used.
 struct Own { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
@@ -90,7 +93,7 @@ fn plusFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
 
 fn plus16(sum: Own, c: u32, at: u32, e: u32) -> Own {
   let number = c / 4u + e;
-  let w = q[at / 4u + select(0u, number, hasFour(number))];
+  let w = select(vec4<f32>(), q[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
   let half = plusFour(plusFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
   return plusFour(plusFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
@@ -230,23 +233,22 @@ fn main(
     let begun = key > 0u;
     let ends = key + LANES * ROWS >= params.keys;
     for (var i = begin; i < end; i++) {
-      let before = select(LOWEST, lse[lse0 + i], begun);
+      let before = select(vec2(LOWEST, 0.0), progress[i - begin], begun);
       let found = scoresOf(q0 + i * params.q.w, e);
       let s = Own(found.a + there.a, found.b + there.b, found.c + there.c, found.d + there.d);
       let own = highestOf(s);
       let two = max(own, quadSwapX(own));
-      let top = max(max(two, quadSwapY(two)), before);
+      let top = max(max(two, quadSwapY(two)), before.x);
       let weights = weightsOf(s, top);
       let ownSum = sumOf(weights);
       let twoSums = ownSum + quadSwapX(ownSum);
-      let rest = select(0.0, exp2(before - top), before != LOWEST);
+      let rest = before.y * exp2(before.x - top);
       let total = twoSums + quadSwapY(twoSums) + rest;
       // Where all keys so far have a score of -infinity, others may follow.
-      let nothing = total == 0.0 && !ends;
-      let inverse = select(1.0 / total, 0.0, nothing);
+      let inverse = select(1.0 / total, 0.0, total == 0.0 && !ends);
       let p = Own(weights.a * inverse, weights.b * inverse, weights.c * inverse, weights.d * inverse);
-      let logarithm = select(top + log2(total), LOWEST, nothing);
-      lse[lse0 + i] = select(logarithm, finiteOrNaN(logarithm * LN2, total), ends);
+      progress[i - begin] = vec2(top, total);
+      if (ends) { lse[lse0 + i] = finiteOrNaN((top + log2(total)) * LN2, total); }
       if (always) { addOut(p, out0 + i * params.out.w, e, rest * inverse, begun); }
     }
   }

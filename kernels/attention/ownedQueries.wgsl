@@ -103,7 +103,7 @@ fn plusFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
 
 fn plus16(sum: Own, c: u32, at: u32, e: u32) -> Own {
   let number = c / 4u + e;
-  let w = k[at / 4u + select(0u, number, hasFour(number))];
+  let w = select(vec4<f32>(), k[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
   let half = plusFour(plusFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
   return plusFour(plusFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
@@ -139,7 +139,7 @@ fn plusGradientFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
 
 fn plusGradient16(sum: Own, c: u32, at: u32, e: u32) -> Own {
   let number = c / 4u + e;
-  let w = v[at / 4u + select(0u, number, hasFour(number))];
+  let w = select(vec4<f32>(), v[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
   let half = plusGradientFour(plusGradientFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
   return plusGradientFour(plusGradientFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
