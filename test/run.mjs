@@ -206,8 +206,8 @@ function trimmed(file, device, first) {
   const pipelines = device === first ? 'most' : 'few'
   return {
     PARAFORMER_PIPELINES: pipelines,
-    PARAFORMER_FUZZ_SEEDS: '10-11',
-    PARAFORMER_STARTS: '16',
+    PARAFORMER_FUZZ_SEEDS: '10-10',
+    PARAFORMER_STARTS: '8',
     PARAFORMER_BIND_GROUPS: '32768',
     ...(unoptimized && UNOPTIMIZED),
     ...ONE_THREAD,

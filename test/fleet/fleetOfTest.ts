@@ -75,6 +75,13 @@ export class Cable {
     this.#cut = true
   }
 
+  /** Lets nothing through for a while, as a slow link does. What is sent meanwhile waits. */
+  async hold(milliseconds: number): Promise<void> {
+    for (const pair of this.#pairs) for (const socket of pair) socket.pause()
+    await new Promise((resolve) => setTimeout(resolve, milliseconds))
+    for (const pair of this.#pairs) for (const socket of pair) socket.resume()
+  }
+
   /** Joins the network again. Connections from before are gone. */
   heal(): void {
     this.#cut = false

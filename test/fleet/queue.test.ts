@@ -10,6 +10,9 @@ import { hasServer } from './fleetOfTest.ts'
 import { BYTES, checkFiles, inFleet, pause, queued, stored, study } from './nullStudies.ts'
 
 const { test, slow, run } = suite('the queue of a fleet')
+/** Milliseconds after the last kill in which all runs must end. */
+const PATIENCE = 300_000
+
 async function killsOfServer(workers: number, runs: number, kills: number): Promise<void> {
   await inFleet(workers, async (fleet, store, folder) => {
     const crew = new NullWorkers()
@@ -33,8 +36,14 @@ async function killsOfServer(workers: number, runs: number, kills: number): Prom
       await pause(500 + new CounterRandom(7, [killed, 0, 0]).below(3000))
       await fleet.restart(100)
     }
+    const last = performance.now()
     const ended = await all
     const logs = () => [...notes, ...crew.notes].join('\n')
+    // What was sent to a server that was killed is given up and sent again.
+    assert.ok(
+      performance.now() - last < PATIENCE,
+      `the last run ended ${performance.now() - last} ms after the last kill\n${logs()}`,
+    )
     assert.equal(
       ended.filter(({ how }) => how !== 'done'),
       [],

@@ -6,8 +6,11 @@ interface Pipeline {
   covers: string[]
 }
 
-/** The pipelines to compile: none, one, or those with every value of every constant, or with every pair of values of two constants. */
-export type Cover = 'none' | 'one' | 'values' | 'pairs'
+/**
+ * The pipelines to compile: none, one, those with every value of every constant, the two of them with most values, or those with every pair
+ * of values of two constants.
+ */
+export type Cover = 'none' | 'one' | 'two' | 'values' | 'pairs'
 
 /** The names of the variants that a device chooses for some case of a kernel. */
 export function chosenVariants({ spec, cases }: KernelEntry, capabilities: Capabilities): Set<string> {
@@ -55,7 +58,8 @@ export function casesOfFewPipelines(
   }
   const missing = new Set([...pipelines.values()].flatMap(({ covers }) => covers))
   const taken = new Set<KernelCase>()
-  while (missing.size > 0) {
+  const most = cover === 'two' ? 2 : Number.POSITIVE_INFINITY
+  for (let i = 0; i < most && missing.size > 0; i++) {
     const gain = ({ covers }: Pipeline) => covers.filter((value) => missing.has(value)).length
     // Among pipelines that add as much, the one with most cases is taken.
     const next = [...pipelines.values()].reduce((best, pipeline) => {

@@ -57,3 +57,5 @@ for (const file of JSON.parse(process.env.TEST_BUNDLES!) as string[]) {
   process.send!({ file, registered, passed, seconds, cpu, error, notes } satisfies FileResult)
 }
 process.exitCode = failed ? 1 : 0
+// A test that failed may have left open what keeps a process alive.
+if (failed) setTimeout(() => process.exit(1), 5000)

@@ -17,7 +17,7 @@ import { build } from 'esbuild'
 import { fakeNpm } from '../harness/npm.ts'
 import { suite } from '../harness/suite.ts'
 
-const { test, run } = suite('package')
+const { test, slow, run } = suite('package')
 const work = mkdtempSync(join(tmpdir(), 'paraformer-package-'))
 const user = join(work, 'user')
 const installed = join(user, 'node_modules', 'paraformer')
@@ -274,7 +274,7 @@ test('Vite builds the same page, as small', () => {
   checkSize('three ops (vite-app)', 'Vite', readFileSync(join(assets, script!)))
 })
 
-test('a study of a user runs in an empty folder: a model, a residual form and a scheme of their own', () => {
+slow('a study of a user runs in an empty folder: a model, a residual form and a scheme of their own', () => {
   writeFileSync(join(user, 'own.study.ts'), readFileSync('test/study/own.study.ts'))
   const said = start(user, process.execPath, cli, 'study', 'run', 'own.study.ts', '--seeds', '1')
   if (!/gated +│? *1 of 2/.test(said)) throw new Error(said)

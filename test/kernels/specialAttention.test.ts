@@ -5,7 +5,7 @@ import { attentionReference, deltaStart, queryGradientReference } from '../../ke
 import type { Arrays } from '../../kernels/spec.ts'
 import { kernelDevice } from '../harness/device.ts'
 import { INFINITY, NAN, type SpecialCase, testSpecial } from '../harness/specialValues.ts'
-import { suite } from '../harness/suite.ts'
+import { quick, suite } from '../harness/suite.ts'
 
 const on = await kernelDevice()
 const { test, slow, run } = suite(`special values of attention on ${on.summary.name}`)
@@ -179,7 +179,13 @@ const ADDED: readonly Masked[] = [
 ]
 
 /** Checks the three kernels on sequences with options, of which each has a mask of its own where there are masks. */
-function checkOptions(name: string, scenarios: readonly Masked[], options: Partial<AttentionShape>, register = test): void {
+function checkOptions(
+  name: string,
+  scenarios: readonly Masked[],
+  options: Partial<AttentionShape>,
+  register = test,
+  only: Pick<SpecialCase, 'variant'> = {},
+): void {
   const { problem: plain, size, rows, operands } = sequences(scenarios.map(([scenario]) => scenario))
   const values = scenarios.flatMap(([, mask]) => Array.from({ length: T * T }, (_, i) => mask(Math.floor(i / T), i % T)))
   const boolean = options.masks === 'boolean'
@@ -197,16 +203,23 @@ function checkOptions(name: string, scenarios: readonly Masked[], options: Parti
   const { out, lse } = saved
   const delta = statistics.slice(deltaStart(problem))
   const outputs = { out: size, lse: rows }
-  check({ kernel: 'attention', name, problem, inputs: { q, k, v, mask }, outputs, tolerance: 1e-5 }, register)
+  check({ kernel: 'attention', name, problem, inputs: { q, k, v, mask }, outputs, tolerance: 1e-5, ...only }, register)
   const ofQueries = { q, k, v, out, dOut, statistics: before, mask }
   const dq = { dq: size }
-  check({ kernel: 'attentionQueryGradient', name, problem, inputs: ofQueries, outputs: dq, tolerance: 1e-3 }, register)
+  check({ kernel: 'attentionQueryGradient', name, problem, inputs: ofQueries, outputs: dq, tolerance: 1e-3, ...only }, register)
   const ofKeys = { q, k, v, dOut, lse, delta, mask }
   const dkv = { dkv: 2 * size }
-  check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: dkv, tolerance: 1e-3 }, register)
+  check(
+    { kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: dkv, tolerance: 1e-3, ...only },
+    register,
+  )
 }
 
-checkOptions('numbers as a mask', [...MASKED, ...ADDED], { masks: 'additive' })
+const numbers = (register = test, only = {}) =>
+  checkOptions('numbers as a mask', [...MASKED, ...ADDED], { masks: 'additive' }, register, only)
+// In `npm test` only the variants that compile in a second.
+if (quick) for (const variant of ['direct', 'subgroup', 'quad']) numbers(test, { variant })
+numbers(slow)
 checkOptions('a mask of truth values and a causal one', MASKED, { masks: 'boolean', causal: true }, slow)
 checkOptions(
   'a causal mask',

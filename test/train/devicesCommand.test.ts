@@ -226,7 +226,7 @@ test('a worker ends with the process that trains, however that ends', async () =
   }
 })
 
-test('predict and eval in mode devices give the numbers of one device', async () => {
+slow('predict and eval in mode devices give the numbers of one device', async () => {
   const golden = load('test/golden/paraformer-paper-cls.safetensors')
   const [checkpoint, input] = [join(work, 'golden.safetensors'), join(work, 'input.safetensors')]
   const params = [...golden.tensors].filter(([name]) => name.startsWith('params.'))

@@ -8,7 +8,7 @@ import { loadSafetensors } from '../../train/checkpoint/files.ts'
 import type { SafetensorsFile } from '../../train/checkpoint/safetensors.ts'
 import { suite } from '../harness/suite.ts'
 
-const { test, run } = suite('README and docs')
+const { test, slow, run } = suite('README and docs')
 const readme = readFileSync('README.md', 'utf8')
 
 const [example] = examplesOf('README.md')
@@ -95,7 +95,7 @@ function start(example: string): { work: string; stdout: string } {
   return { work, stdout }
 }
 
-test('its study is one', () => {
+slow('its study is one', () => {
   const work = mkdtempSync(join(tmpdir(), 'paraformer-readme-'))
   writeFileSync(join(work, 'every-second.ts'), study!)
   const cli = fileURLToPath(new URL('./cli.js', import.meta.url))

@@ -12,7 +12,7 @@ const MODEL = ['--dim', '16', '--heads', '2', '--dim-head', '8', '--mlp-dim', '3
 const TRAINING = [
   ...['--train-images', '600', '--test-images', '200', '--batch-size', '20', '--lr', '0.01', '--warmup', '5', '--epochs', '1'],
 ]
-const { test, run } = suite('paraformer expand')
+const { test, slow, run } = suite('paraformer expand')
 
 /** Runs a command that succeeds. @returns its output */
 async function ok(...args: string[]): Promise<string> {
@@ -129,7 +129,7 @@ function interrupted(args: string[], path: string) {
   }).finally(() => clearInterval(timer))
 }
 
-test('Ctrl-C saves, and --resume goes on with the same bits', async () => {
+slow('Ctrl-C saves, and --resume goes on with the same bits', async () => {
   const folder = join(work, 'interrupted')
   const args = [...MODEL, ...TRAINING, '--arms', 'expand,finetune', '--class-seed', '1', '--out', folder]
   const metrics = (run: string, of = folder) => join(of, 'expansion', run, 'metrics.jsonl')

@@ -223,30 +223,33 @@ test('a disk that is full for a while costs nothing: metrics wait, a checkpoint 
   }
 })
 
-test('a disk that stays full ends the run only at its end, with its result and an error; the last checkpoint is whole', async () => {
-  const disk = smallDisk(join(work, 'full'), 256)
-  if (!disk) return
-  try {
-    const folder = join(disk.path, 'run')
-    let begun = false
-    const { code, stdout, stderr } = await runCli(train(folder, '--save-every', '1', '--json'), {
-      onStderr(text) {
-        if (begun || !/mnist: /.test(text)) return
-        begun = true
-        once(
-          () => existsSync(join(folder, 'checkpoint.safetensors')),
-          () => disk.fill(),
-        )
-      },
-    })
-    if (code !== 2 || !/paraformer: .*cannot be written \(ENOSPC\)/.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
-    equal(JSON.parse(stdout).prefixes.length, 2, 'results')
-    disk.free()
-    await assertGoesOn(folder)
-  } finally {
-    disk.remove()
-  }
-})
+slow(
+  'a disk that stays full ends the run only at its end, with its result and an error; the last checkpoint is whole',
+  async () => {
+    const disk = smallDisk(join(work, 'full'), 256)
+    if (!disk) return
+    try {
+      const folder = join(disk.path, 'run')
+      let begun = false
+      const { code, stdout, stderr } = await runCli(train(folder, '--save-every', '1', '--json'), {
+        onStderr(text) {
+          if (begun || !/mnist: /.test(text)) return
+          begun = true
+          once(
+            () => existsSync(join(folder, 'checkpoint.safetensors')),
+            () => disk.fill(),
+          )
+        },
+      })
+      if (code !== 2 || !/paraformer: .*cannot be written \(ENOSPC\)/.test(stderr)) throw new Error(`code ${code}: ${stderr}`)
+      equal(JSON.parse(stdout).prefixes.length, 2, 'results')
+      disk.free()
+      await assertGoesOn(folder)
+    } finally {
+      disk.remove()
+    }
+  },
+)
 
 test('many processes of branches share one listener of each kind, which go with the last', async () => {
   const entry = join(work, 'worker.mjs')

@@ -74,16 +74,20 @@ for (const scheme of ['prefixSum', 'paper']) {
     if (steps(whole).join('\n') !== steps(broken).join('\n')) throw new Error('metrics differ')
   })
 
-  test(`${scheme}: a run killed outright resumes from its last checkpoint with the same bits, with --recompute before or after`, async () => {
-    const killed = join(work, `${scheme}-killed`)
-    // It begins with --recompute where it goes on without, and the other way round.
-    const [before, after] = scheme === 'paper' ? [['--recompute'], []] : [[], ['--recompute']]
-    const first = await runCli(train('--out', killed, ...before), { onStderr: signalAfterSave(killed, 'SIGKILL') })
-    if (first.code !== null) throw new Error(`it ended with ${first.code} before it was killed: ${first.stderr}`)
-    const second = await runHere(['train', '--resume', killed, ...after])
-    if (second.code !== 0) throw new Error(second.stderr)
-    assertSame(join(whole, 'checkpoint.safetensors'), join(killed, 'checkpoint.safetensors'))
-  })
+  const register = scheme === 'paper' ? slow : test
+  register(
+    `${scheme}: a run killed outright resumes from its last checkpoint with the same bits, with --recompute before or after`,
+    async () => {
+      const killed = join(work, `${scheme}-killed`)
+      // It begins with --recompute where it goes on without, and the other way round.
+      const [before, after] = scheme === 'paper' ? [['--recompute'], []] : [[], ['--recompute']]
+      const first = await runCli(train('--out', killed, ...before), { onStderr: signalAfterSave(killed, 'SIGKILL') })
+      if (first.code !== null) throw new Error(`it ended with ${first.code} before it was killed: ${first.stderr}`)
+      const second = await runHere(['train', '--resume', killed, ...after])
+      if (second.code !== 0) throw new Error(second.stderr)
+      assertSame(join(whole, 'checkpoint.safetensors'), join(killed, 'checkpoint.safetensors'))
+    },
+  )
 }
 
 test('a finished run resumed with more epochs goes on; other settings are refused', async () => {

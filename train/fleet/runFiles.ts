@@ -3,8 +3,8 @@ import { UserError } from '../../engine/base/errors.ts'
 import type { RunSite } from './machine.ts'
 import { MAX_FILE, type StoredFile } from './messages.ts'
 
-/** Milliseconds that a file may take to be stored. */
-const TIMEOUT = 600_000
+/** Milliseconds that each 128 kB of a file may take to be stored. A server that is killed does not answer what it was sent. */
+export const CHUNK_TIMEOUT = 30_000
 
 /** The files with which a run goes on, in the order in which they are read: the metrics contain all that the checkpoint does. */
 export const CHECKPOINT_FILES = ['checkpoint.safetensors', 'settings.json', 'metrics.jsonl']
@@ -34,7 +34,7 @@ export async function storeFiles(
     if (!file) continue
     if (file.size > MAX_FILE) throw new UserError(`${name}: has ${file.size} bytes; a fleet takes files up to ${MAX_FILE}`)
     const object = `${prefix}/${name}`
-    const { digest, size } = await store.put({ name: object }, file.data, { timeout: TIMEOUT })
+    const { digest, size } = await store.put({ name: object }, file.data, { timeout: CHUNK_TIMEOUT })
     stored.push({ name, object, sha256: hexOf(digest), bytes: size })
   }
   return stored

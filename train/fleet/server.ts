@@ -15,6 +15,9 @@ const START = 10_000
 /** Seconds that a handshake may take: hundreds of workers connect at once after the server was away. */
 const HANDSHAKE = 30
 
+/** Megabytes that may wait for a user. With more, the server would cut the connection. */
+const MAX_PENDING = 512
+
 /** Where Debian and others put the server, which is not in every user's PATH. */
 const SERVERS = ['nats-server', '/usr/sbin/nats-server', '/usr/local/bin/nats-server']
 
@@ -145,7 +148,9 @@ host: "${host}"
 port: ${port}
 max_payload: 1MB
 max_connections: 4096
-write_deadline: "10s"
+# A trainer of copies of a model gets all gradients of a step at once, maybe over a slow link.
+max_pending: ${MAX_PENDING}MB
+write_deadline: "60s"
 ${monitorPort === undefined ? '' : `http: "127.0.0.1:${monitorPort}"`}
 ${encrypted}
 jetstream: { store_dir: "${join(folder, 'data')}", max_memory_store: 64MB, max_file_store: 20GB }

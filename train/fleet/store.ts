@@ -19,6 +19,8 @@ export const PRESENCE = 30_000
 /** Milliseconds in which the server knows again a run that is published twice. */
 const KNOWN_TWICE = 3600 * 1000
 
+/** The most workers of one target. */
+const MAX_WORKERS = 10_000
 /** The code of the server's answer for a consumer that is not there. */
 const NO_CONSUMER = 10014
 
@@ -100,12 +102,18 @@ export class FleetStore {
       ack_policy: 'explicit' as const,
       ack_wait: lease * NANOS_PER_MS,
       max_deliver: -1,
-      max_ack_pending: 10_000,
+      max_ack_pending: MAX_WORKERS,
+      // Each worker that waits has a request there, and the server refuses those beyond, 512 unless it is told.
+      max_waiting: MAX_WORKERS,
     }
     const { consumers } = this.manager
     let info = await consumers.info(QUEUE, config.durable_name).catch(() => undefined)
     if (!info) info = await consumers.add(QUEUE, config)
-    else if (info.config.ack_wait !== config.ack_wait) info = await consumers.update(QUEUE, config.durable_name, config)
+    else if (info.config.ack_wait !== config.ack_wait) {
+      // The number of waiting requests of a consumer cannot be changed.
+      const { max_waiting } = info.config
+      info = await consumers.update(QUEUE, config.durable_name, { ...config, ...(max_waiting && { max_waiting }) })
+    }
     return info.num_pending + info.num_ack_pending
   }
 
