@@ -1,6 +1,5 @@
 // The variants of attention for SwiftShader where rows lie in aligned fours.
 import { type Capabilities, type Constants, ceilDiv, grid1d, type Variant } from '../spec.ts'
-import type { AttentionProblem } from './attention.ts'
 import { hasOptions } from './options.ts'
 import ownedKeys from './ownedKeys.wgsl'
 import type { AttentionShape, RowView } from './shape.ts'
@@ -57,14 +56,17 @@ function queriesFor({ batch, heads, queries }: AttentionShape): number {
   return batch * heads * ceilDiv(queries, QUERIES[0]) >= ENOUGH ? QUERIES[0] : QUERIES[1]
 }
 
+/** A problem of the forward kernel. */
+type ForwardProblem = AttentionShape & { [name in 'q' | 'k' | 'v' | 'out']: RowView }
+
 /** Whether a device runs `ownedKeys`. */
-export function fitsOwnedKeys(device: Capabilities, problem: AttentionProblem): boolean {
+export function fitsOwnedKeys(device: Capabilities, problem: ForwardProblem): boolean {
   const { q, k, v, out, keys } = problem
   return fitsOwned(device, problem, keys, [q, k, v, out])
 }
 
 /** The forward variant whose lanes own keys. */
-export const ownedKeysVariant: Variant<AttentionProblem> = {
+export const ownedKeysVariant: Variant<ForwardProblem> = {
   name: 'ownedKeys',
   source: ownedKeys,
   supports: fitsOwnedKeys,

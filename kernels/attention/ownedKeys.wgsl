@@ -51,10 +51,10 @@ var<private> values: array<vec4<f32>, SETS * WIDTH>;
 var<private> progress: array<vec2<f32>, QUERIES>;
 
 // A number for each of a lane's rows; those past SETS are not used.
-struct Own { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+struct OwnSets { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 
 // The index of the first element of a row of a head.
-fn rowStart(view: vec4<u32>, b: u32, h: u32, row: u32) -> u32 {
+fn startOfRow(view: vec4<u32>, b: u32, h: u32, row: u32) -> u32 {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -64,7 +64,7 @@ fn hasFour(four: u32) -> bool {
 }
 
 // Loads key number n of a lane and its value.
-fn loadKey(n: u32, kAt: u32, vAt: u32, room: u32, e: u32) {
+fn loadOwnKey(n: u32, kAt: u32, vAt: u32, room: u32, e: u32) {
   for (var place = 0u; place < room; place += 4u) {
     let four = (place / 4u) ^ e;
     let there = hasFour(four);
@@ -80,39 +80,39 @@ fn keyProducts(w: vec4<f32>, at: u32) -> vec4<f32> {
 }
 
 // The sums and the products of a four of a query with those of all keys of a lane.
-fn plusFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
+fn plusQueryFour(sum: OwnSets, four: u32, w: vec4<f32>) -> OwnSets {
   let at = four * ROWS;
   let a = sum.a + keyProducts(w, at);
-  if (SETS == 1u) { return Own(a, sum.b, sum.c, sum.d); }
+  if (SETS == 1u) { return OwnSets(a, sum.b, sum.c, sum.d); }
   let b = sum.b + keyProducts(w, at + 4u);
-  if (SETS == 2u) { return Own(a, b, sum.c, sum.d); }
+  if (SETS == 2u) { return OwnSets(a, b, sum.c, sum.d); }
   let c = sum.c + keyProducts(w, at + 8u);
-  if (SETS == 3u) { return Own(a, b, c, sum.d); }
-  return Own(a, b, c, sum.d + keyProducts(w, at + 12u));
+  if (SETS == 3u) { return OwnSets(a, b, c, sum.d); }
+  return OwnSets(a, b, c, sum.d + keyProducts(w, at + 12u));
 }
 
-fn plus16(sum: Own, c: u32, at: u32, e: u32) -> Own {
+fn plusQuery16(sum: OwnSets, c: u32, at: u32, e: u32) -> OwnSets {
   let number = c / 4u + e;
   let w = select(vec4<f32>(), q[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
-  let half = plusFour(plusFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
-  return plusFour(plusFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
+  let half = plusQueryFour(plusQueryFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
+  return plusQueryFour(plusQueryFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
 
 // The scores of the query that begins at `at` with the keys of a lane.
-fn scoresOf(at: u32, e: u32) -> Own {
-  var sum = plus16(Own(), 0u, at, e);
-  if (WIDTH > 16u) { sum = plus16(sum, 16u, at, e); }
-  if (WIDTH > 32u) { sum = plus16(sum, 32u, at, e); }
-  if (WIDTH > 48u) { sum = plus16(sum, 48u, at, e); }
-  if (WIDTH > 64u) { sum = plus16(sum, 64u, at, e); }
-  if (WIDTH > 80u) { sum = plus16(sum, 80u, at, e); }
-  if (WIDTH > 96u) { sum = plus16(sum, 96u, at, e); }
-  if (WIDTH > 112u) { sum = plus16(sum, 112u, at, e); }
+fn ownKeyScores(at: u32, e: u32) -> OwnSets {
+  var sum = plusQuery16(OwnSets(), 0u, at, e);
+  if (WIDTH > 16u) { sum = plusQuery16(sum, 16u, at, e); }
+  if (WIDTH > 32u) { sum = plusQuery16(sum, 32u, at, e); }
+  if (WIDTH > 48u) { sum = plusQuery16(sum, 48u, at, e); }
+  if (WIDTH > 64u) { sum = plusQuery16(sum, 64u, at, e); }
+  if (WIDTH > 80u) { sum = plusQuery16(sum, 80u, at, e); }
+  if (WIDTH > 96u) { sum = plusQuery16(sum, 96u, at, e); }
+  if (WIDTH > 112u) { sum = plusQuery16(sum, 112u, at, e); }
   return sum;
 }
 
 // A lane's own part of an output, at place c.
-fn outPart(p: Own, c: u32) -> f32 {
+fn outPart(p: OwnSets, c: u32) -> f32 {
   let at = c * SETS;
   let a = dot(p.a, values[at]);
   if (SETS == 1u) { return a; }
@@ -124,24 +124,24 @@ fn outPart(p: Own, c: u32) -> f32 {
 }
 
 // The sum of all lanes' parts, of another element in each lane.
-fn outElement(p: Own, c: u32) -> f32 {
+fn outElement(p: OwnSets, c: u32) -> f32 {
   let half = outPart(p, c) + quadSwapX(outPart(p, c + 4u));
   return (half + quadSwapY(outPart(p, c + 8u))) + quadSwapDiagonal(outPart(p, c + 12u));
 }
 
 // Four elements in each lane, of sixteen that begin at place c.
-fn outFours(p: Own, c: u32) -> vec4<f32> {
+fn outFours(p: OwnSets, c: u32) -> vec4<f32> {
   return vec4(outElement(p, c), outElement(p, c + 1u), outElement(p, c + 2u), outElement(p, c + 3u));
 }
 
 // Adds to sixteen elements of an output times a factor, unless these are the first keys.
-fn addOut16(p: Own, c: u32, at: u32, e: u32, factor: f32, begun: bool) {
+fn addOut16(p: OwnSets, c: u32, at: u32, e: u32, factor: f32, begun: bool) {
   let number = c / 4u + e;
   let sum = outFours(p, c);
   if (hasFour(number)) { out[at / 4u + number] = select(vec4<f32>(), out[at / 4u + number] * factor, begun) + sum; }
 }
 
-fn addOut(p: Own, at: u32, e: u32, factor: f32, begun: bool) {
+fn addOut(p: OwnSets, at: u32, e: u32, factor: f32, begun: bool) {
   addOut16(p, 0u, at, e, factor, begun);
   if (WIDTH > 16u) { addOut16(p, 16u, at, e, factor, begun); }
   if (WIDTH > 32u) { addOut16(p, 32u, at, e, factor, begun); }
@@ -157,7 +157,7 @@ fn highestOf4(s: vec4<f32>) -> f32 {
 }
 
 // The highest score of a lane's keys.
-fn highestOf(s: Own) -> f32 {
+fn highestOf(s: OwnSets) -> f32 {
   let a = highestOf4(s.a);
   if (SETS == 1u) { return a; }
   let b = max(a, highestOf4(s.b));
@@ -168,17 +168,17 @@ fn highestOf(s: Own) -> f32 {
 }
 
 // The exponentials of a lane's scores.
-fn weightsOf(s: Own, top: f32) -> Own {
+fn weightsOf(s: OwnSets, top: f32) -> OwnSets {
   let a = exp2(s.a - top);
-  if (SETS == 1u) { return Own(a, s.b, s.c, s.d); }
+  if (SETS == 1u) { return OwnSets(a, s.b, s.c, s.d); }
   let b = exp2(s.b - top);
-  if (SETS == 2u) { return Own(a, b, s.c, s.d); }
+  if (SETS == 2u) { return OwnSets(a, b, s.c, s.d); }
   let c = exp2(s.c - top);
-  if (SETS == 3u) { return Own(a, b, c, s.d); }
-  return Own(a, b, c, exp2(s.d - top));
+  if (SETS == 3u) { return OwnSets(a, b, c, s.d); }
+  return OwnSets(a, b, c, exp2(s.d - top));
 }
 
-fn sumOf(p: Own) -> f32 {
+fn sumOfSets(p: OwnSets) -> f32 {
   let ones = vec4(1.0);
   let a = dot(p.a, ones);
   if (SETS == 1u) { return a; }
@@ -214,8 +214,8 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let e = lane & 3u;
-  let q0 = own.x + rowStart(params.q, b, h, 0u);
-  let out0 = own.w + rowStart(params.out, b, h, 0u);
+  let q0 = own.x + startOfRow(params.q, b, h, 0u);
+  let out0 = own.w + startOfRow(params.out, b, h, 0u);
   let lse0 = wid.z * params.strides[1].x + head * params.queries;
   let begin = group % parts * QUERIES;
   let end = min(begin + QUERIES, params.queries);
@@ -226,27 +226,27 @@ fn main(
   for (var key = 0u; key < params.keys; key += LANES * ROWS) {
     for (var n = 0u; n < ROWS; n++) {
       let row = min(key + local + LANES * n, params.keys - 1u);
-      loadKey(n, own.y + rowStart(params.k, b, h, row), own.z + rowStart(params.v, b, h, row), room, e);
+      loadOwnKey(n, own.y + startOfRow(params.k, b, h, row), own.z + startOfRow(params.v, b, h, row), room, e);
     }
     let first = key + local;
-    let there = Own(missing(first), missing(first + 4u * LANES), missing(first + 8u * LANES), missing(first + 12u * LANES));
+    let there = OwnSets(missing(first), missing(first + 4u * LANES), missing(first + 8u * LANES), missing(first + 12u * LANES));
     let begun = key > 0u;
     let ends = key + LANES * ROWS >= params.keys;
     for (var i = begin; i < end; i++) {
       let before = select(vec2(LOWEST, 0.0), progress[i - begin], begun);
-      let found = scoresOf(q0 + i * params.q.w, e);
-      let s = Own(found.a + there.a, found.b + there.b, found.c + there.c, found.d + there.d);
+      let found = ownKeyScores(q0 + i * params.q.w, e);
+      let s = OwnSets(found.a + there.a, found.b + there.b, found.c + there.c, found.d + there.d);
       let own = highestOf(s);
       let two = max(own, quadSwapX(own));
       let top = max(max(two, quadSwapY(two)), before.x);
       let weights = weightsOf(s, top);
-      let ownSum = sumOf(weights);
+      let ownSum = sumOfSets(weights);
       let twoSums = ownSum + quadSwapX(ownSum);
       let rest = before.y * exp2(before.x - top);
       let total = twoSums + quadSwapY(twoSums) + rest;
       // Where all keys so far have a score of -infinity, others may follow.
       let inverse = select(1.0 / total, 0.0, total == 0.0 && !ends);
-      let p = Own(weights.a * inverse, weights.b * inverse, weights.c * inverse, weights.d * inverse);
+      let p = OwnSets(weights.a * inverse, weights.b * inverse, weights.c * inverse, weights.d * inverse);
       progress[i - begin] = vec2(top, total);
       if (ends) { lse[lse0 + i] = finiteOrNaN((top + log2(total)) * LN2, total); }
       if (always) { addOut(p, out0 + i * params.out.w, e, rest * inverse, begun); }

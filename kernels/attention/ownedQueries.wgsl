@@ -53,10 +53,10 @@ var<private> deltaOf: array<vec4<f32>, SETS>;
 var<private> scoreGradients: array<vec4<f32>, SETS * CHUNK>;
 
 // A number for each of a lane's rows; those past SETS are not used.
-struct Own { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+struct OwnSets { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 
 // The index of the first element of a row of a head.
-fn rowStart(view: vec4<u32>, b: u32, h: u32, row: u32) -> u32 {
+fn startOfRow(view: vec4<u32>, b: u32, h: u32, row: u32) -> u32 {
   return view.x + b * view.y + h * view.z + row * view.w;
 }
 
@@ -66,7 +66,7 @@ fn hasFour(four: u32) -> bool {
 }
 
 // Loads query number n of a lane and the gradient of its output. Returns the sum of the products of that with the output.
-fn loadQuery(n: u32, qAt: u32, outAt: u32, dOutAt: u32, room: u32, e: u32) -> f32 {
+fn loadOwnQuery(n: u32, qAt: u32, outAt: u32, dOutAt: u32, room: u32, e: u32) -> f32 {
   var delta = 0.0;
   for (var place = 0u; place < room; place += 4u) {
     let four = (place / 4u) ^ e;
@@ -90,54 +90,54 @@ fn queryProducts(w: vec4<f32>, at: u32) -> vec4<f32> {
 }
 
 // The sums and the products of a four of a key with those of all queries of a lane.
-fn plusFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
+fn plusKeyFour(sum: OwnSets, four: u32, w: vec4<f32>) -> OwnSets {
   let at = four * ROWS;
   let a = sum.a + queryProducts(w, at);
-  if (SETS == 1u) { return Own(a, sum.b, sum.c, sum.d); }
+  if (SETS == 1u) { return OwnSets(a, sum.b, sum.c, sum.d); }
   let b = sum.b + queryProducts(w, at + 4u);
-  if (SETS == 2u) { return Own(a, b, sum.c, sum.d); }
+  if (SETS == 2u) { return OwnSets(a, b, sum.c, sum.d); }
   let c = sum.c + queryProducts(w, at + 8u);
-  if (SETS == 3u) { return Own(a, b, c, sum.d); }
-  return Own(a, b, c, sum.d + queryProducts(w, at + 12u));
+  if (SETS == 3u) { return OwnSets(a, b, c, sum.d); }
+  return OwnSets(a, b, c, sum.d + queryProducts(w, at + 12u));
 }
 
-fn plus16(sum: Own, c: u32, at: u32, e: u32) -> Own {
+fn plusKey16(sum: OwnSets, c: u32, at: u32, e: u32) -> OwnSets {
   let number = c / 4u + e;
   let w = select(vec4<f32>(), k[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
-  let half = plusFour(plusFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
-  return plusFour(plusFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
+  let half = plusKeyFour(plusKeyFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
+  return plusKeyFour(plusKeyFour(half, c / 4u + 2u, quadSwapY(w)), c / 4u + 3u, quadSwapDiagonal(w));
 }
 
 // The scores of the queries of a lane with the key that begins at `at`.
-fn scoresOf(at: u32, e: u32) -> Own {
-  var sum = plus16(Own(), 0u, at, e);
-  if (WIDTH > 16u) { sum = plus16(sum, 16u, at, e); }
-  if (WIDTH > 32u) { sum = plus16(sum, 32u, at, e); }
-  if (WIDTH > 48u) { sum = plus16(sum, 48u, at, e); }
-  if (WIDTH > 64u) { sum = plus16(sum, 64u, at, e); }
-  if (WIDTH > 80u) { sum = plus16(sum, 80u, at, e); }
-  if (WIDTH > 96u) { sum = plus16(sum, 96u, at, e); }
-  if (WIDTH > 112u) { sum = plus16(sum, 112u, at, e); }
+fn keyScoresOf(at: u32, e: u32) -> OwnSets {
+  var sum = plusKey16(OwnSets(), 0u, at, e);
+  if (WIDTH > 16u) { sum = plusKey16(sum, 16u, at, e); }
+  if (WIDTH > 32u) { sum = plusKey16(sum, 32u, at, e); }
+  if (WIDTH > 48u) { sum = plusKey16(sum, 48u, at, e); }
+  if (WIDTH > 64u) { sum = plusKey16(sum, 64u, at, e); }
+  if (WIDTH > 80u) { sum = plusKey16(sum, 80u, at, e); }
+  if (WIDTH > 96u) { sum = plusKey16(sum, 96u, at, e); }
+  if (WIDTH > 112u) { sum = plusKey16(sum, 112u, at, e); }
   return sum;
 }
 
-fn gradientProducts(w: vec4<f32>, at: u32) -> vec4<f32> {
+fn outGradientProducts(w: vec4<f32>, at: u32) -> vec4<f32> {
   return vec4(dot(w, gradientFours[at]), dot(w, gradientFours[at + 1u]), dot(w, gradientFours[at + 2u]), dot(w, gradientFours[at + 3u]));
 }
 
 // The same of a four of a value and the gradients of outputs.
-fn plusGradientFour(sum: Own, four: u32, w: vec4<f32>) -> Own {
+fn plusGradientFour(sum: OwnSets, four: u32, w: vec4<f32>) -> OwnSets {
   let at = four * ROWS;
-  let a = sum.a + gradientProducts(w, at);
-  if (SETS == 1u) { return Own(a, sum.b, sum.c, sum.d); }
-  let b = sum.b + gradientProducts(w, at + 4u);
-  if (SETS == 2u) { return Own(a, b, sum.c, sum.d); }
-  let c = sum.c + gradientProducts(w, at + 8u);
-  if (SETS == 3u) { return Own(a, b, c, sum.d); }
-  return Own(a, b, c, sum.d + gradientProducts(w, at + 12u));
+  let a = sum.a + outGradientProducts(w, at);
+  if (SETS == 1u) { return OwnSets(a, sum.b, sum.c, sum.d); }
+  let b = sum.b + outGradientProducts(w, at + 4u);
+  if (SETS == 2u) { return OwnSets(a, b, sum.c, sum.d); }
+  let c = sum.c + outGradientProducts(w, at + 8u);
+  if (SETS == 3u) { return OwnSets(a, b, c, sum.d); }
+  return OwnSets(a, b, c, sum.d + outGradientProducts(w, at + 12u));
 }
 
-fn plusGradient16(sum: Own, c: u32, at: u32, e: u32) -> Own {
+fn plusGradient16(sum: OwnSets, c: u32, at: u32, e: u32) -> OwnSets {
   let number = c / 4u + e;
   let w = select(vec4<f32>(), v[at / 4u + select(0u, number, hasFour(number))], hasFour(number)); // not infinity times 0
   let half = plusGradientFour(plusGradientFour(sum, c / 4u, w), c / 4u + 1u, quadSwapX(w));
@@ -145,8 +145,8 @@ fn plusGradient16(sum: Own, c: u32, at: u32, e: u32) -> Own {
 }
 
 // The gradients of the probabilities of the value that begins at `at`.
-fn weightGradients(at: u32, e: u32) -> Own {
-  var sum = plusGradient16(Own(), 0u, at, e);
+fn weightGradients(at: u32, e: u32) -> OwnSets {
+  var sum = plusGradient16(OwnSets(), 0u, at, e);
   if (WIDTH > 16u) { sum = plusGradient16(sum, 16u, at, e); }
   if (WIDTH > 32u) { sum = plusGradient16(sum, 32u, at, e); }
   if (WIDTH > 48u) { sum = plusGradient16(sum, 48u, at, e); }
@@ -158,7 +158,7 @@ fn weightGradients(at: u32, e: u32) -> Own {
 }
 
 // A lane's own part of the gradient of a key, at place c.
-fn keyPart(p: Own, c: u32) -> f32 {
+fn keyPart(p: OwnSets, c: u32) -> f32 {
   let at = c * SETS;
   let a = dot(p.a, ownQueries[at]);
   if (SETS == 1u) { return a; }
@@ -170,18 +170,18 @@ fn keyPart(p: Own, c: u32) -> f32 {
 }
 
 // The sum of all lanes' parts, of another element in each lane.
-fn keyElement(p: Own, c: u32) -> f32 {
+fn keyElement(p: OwnSets, c: u32) -> f32 {
   let half = keyPart(p, c) + quadSwapX(keyPart(p, c + 4u));
   return (half + quadSwapY(keyPart(p, c + 8u))) + quadSwapDiagonal(keyPart(p, c + 12u));
 }
 
-// Four elements in each lane, of sixteen that begin at place c.
-fn keyFours(p: Own, c: u32) -> vec4<f32> {
+// SetOfFour elements in each lane, of sixteen that begin at place c.
+fn keyFours(p: OwnSets, c: u32) -> vec4<f32> {
   return vec4(keyElement(p, c), keyElement(p, c + 1u), keyElement(p, c + 2u), keyElement(p, c + 3u));
 }
 
 // A lane's own part of the gradient of a value, at place c.
-fn valuePart(p: Own, c: u32) -> f32 {
+fn valuePart(p: OwnSets, c: u32) -> f32 {
   let at = c * SETS;
   let a = dot(p.a, ownGradients[at]);
   if (SETS == 1u) { return a; }
@@ -193,49 +193,49 @@ fn valuePart(p: Own, c: u32) -> f32 {
 }
 
 // The sum of all lanes' parts, of another element in each lane.
-fn valueElement(p: Own, c: u32) -> f32 {
+fn valueElement(p: OwnSets, c: u32) -> f32 {
   let half = valuePart(p, c) + quadSwapX(valuePart(p, c + 4u));
   return (half + quadSwapY(valuePart(p, c + 8u))) + quadSwapDiagonal(valuePart(p, c + 12u));
 }
 
-// Four elements in each lane, of sixteen that begin at place c.
-fn valueFours(p: Own, c: u32) -> vec4<f32> {
+// SetOfFour elements in each lane, of sixteen that begin at place c.
+fn valueFours(p: OwnSets, c: u32) -> vec4<f32> {
   return vec4(valueElement(p, c), valueElement(p, c + 1u), valueElement(p, c + 2u), valueElement(p, c + 3u));
 }
 
 // Adds to a four in memory, unless these are the first queries.
-fn addTo(at: u32, number: u32, sum: vec4<f32>, begun: bool) {
+fn addToFour(at: u32, number: u32, sum: vec4<f32>, begun: bool) {
   if (hasFour(number)) { gradients[at / 4u + number] = select(vec4<f32>(), gradients[at / 4u + number], begun) + sum; }
 }
 
 // Adds the part of a lane's queries, with gradients ds of their scores, to the gradient of a key.
-fn addKey(ds: Own, at: u32, e: u32, begun: bool) {
-  addTo(at, 0u / 4u + e, keyFours(ds, 0u) * LN2, begun);
-  if (WIDTH > 16u) { addTo(at, 16u / 4u + e, keyFours(ds, 16u) * LN2, begun); }
-  if (WIDTH > 32u) { addTo(at, 32u / 4u + e, keyFours(ds, 32u) * LN2, begun); }
-  if (WIDTH > 48u) { addTo(at, 48u / 4u + e, keyFours(ds, 48u) * LN2, begun); }
-  if (WIDTH > 64u) { addTo(at, 64u / 4u + e, keyFours(ds, 64u) * LN2, begun); }
-  if (WIDTH > 80u) { addTo(at, 80u / 4u + e, keyFours(ds, 80u) * LN2, begun); }
-  if (WIDTH > 96u) { addTo(at, 96u / 4u + e, keyFours(ds, 96u) * LN2, begun); }
-  if (WIDTH > 112u) { addTo(at, 112u / 4u + e, keyFours(ds, 112u) * LN2, begun); }
+fn addKey(ds: OwnSets, at: u32, e: u32, begun: bool) {
+  addToFour(at, 0u / 4u + e, keyFours(ds, 0u) * LN2, begun);
+  if (WIDTH > 16u) { addToFour(at, 16u / 4u + e, keyFours(ds, 16u) * LN2, begun); }
+  if (WIDTH > 32u) { addToFour(at, 32u / 4u + e, keyFours(ds, 32u) * LN2, begun); }
+  if (WIDTH > 48u) { addToFour(at, 48u / 4u + e, keyFours(ds, 48u) * LN2, begun); }
+  if (WIDTH > 64u) { addToFour(at, 64u / 4u + e, keyFours(ds, 64u) * LN2, begun); }
+  if (WIDTH > 80u) { addToFour(at, 80u / 4u + e, keyFours(ds, 80u) * LN2, begun); }
+  if (WIDTH > 96u) { addToFour(at, 96u / 4u + e, keyFours(ds, 96u) * LN2, begun); }
+  if (WIDTH > 112u) { addToFour(at, 112u / 4u + e, keyFours(ds, 112u) * LN2, begun); }
 }
 
-fn addValue(p: Own, at: u32, e: u32, begun: bool) {
-  addTo(at, 0u / 4u + e, valueFours(p, 0u), begun);
-  if (WIDTH > 16u) { addTo(at, 16u / 4u + e, valueFours(p, 16u), begun); }
-  if (WIDTH > 32u) { addTo(at, 32u / 4u + e, valueFours(p, 32u), begun); }
-  if (WIDTH > 48u) { addTo(at, 48u / 4u + e, valueFours(p, 48u), begun); }
-  if (WIDTH > 64u) { addTo(at, 64u / 4u + e, valueFours(p, 64u), begun); }
-  if (WIDTH > 80u) { addTo(at, 80u / 4u + e, valueFours(p, 80u), begun); }
-  if (WIDTH > 96u) { addTo(at, 96u / 4u + e, valueFours(p, 96u), begun); }
-  if (WIDTH > 112u) { addTo(at, 112u / 4u + e, valueFours(p, 112u), begun); }
+fn addValue(p: OwnSets, at: u32, e: u32, begun: bool) {
+  addToFour(at, 0u / 4u + e, valueFours(p, 0u), begun);
+  if (WIDTH > 16u) { addToFour(at, 16u / 4u + e, valueFours(p, 16u), begun); }
+  if (WIDTH > 32u) { addToFour(at, 32u / 4u + e, valueFours(p, 32u), begun); }
+  if (WIDTH > 48u) { addToFour(at, 48u / 4u + e, valueFours(p, 48u), begun); }
+  if (WIDTH > 64u) { addToFour(at, 64u / 4u + e, valueFours(p, 64u), begun); }
+  if (WIDTH > 80u) { addToFour(at, 80u / 4u + e, valueFours(p, 80u), begun); }
+  if (WIDTH > 96u) { addToFour(at, 96u / 4u + e, valueFours(p, 96u), begun); }
+  if (WIDTH > 112u) { addToFour(at, 112u / 4u + e, valueFours(p, 112u), begun); }
 }
 
 // Numbers of one set for each of four keys.
-struct Four { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
+struct SetOfFour { a: vec4<f32>, b: vec4<f32>, c: vec4<f32>, d: vec4<f32> }
 
 // The sums of four elements times a set's numbers, each by itself, since vectors spill.
-fn weighted(s: Four, w: vec4<f32>) -> vec4<f32> {
+fn weightedSet(s: SetOfFour, w: vec4<f32>) -> vec4<f32> {
   return vec4(
     (s.a.x * w.x + s.b.x * w.y) + (s.c.x * w.z + s.d.x * w.w), (s.a.y * w.x + s.b.y * w.y) + (s.c.y * w.z + s.d.y * w.w),
     (s.a.z * w.x + s.b.z * w.y) + (s.c.z * w.z + s.d.z * w.w), (s.a.w * w.x + s.b.w * w.y) + (s.c.w * w.z + s.d.w * w.w),
@@ -243,40 +243,40 @@ fn weighted(s: Four, w: vec4<f32>) -> vec4<f32> {
 }
 
 // The gradients of a set's scores with four keys of a chunk.
-fn setOf(number: u32, i: u32) -> Four {
+fn setOf(number: u32, i: u32) -> SetOfFour {
   let at = i * SETS + number;
-  return Four(scoreGradients[at], scoreGradients[at + SETS], scoreGradients[at + 2u * SETS], scoreGradients[at + 3u * SETS]);
+  return SetOfFour(scoreGradients[at], scoreGradients[at + SETS], scoreGradients[at + 2u * SETS], scoreGradients[at + 3u * SETS]);
 }
 
 // Gradients of the scores of all sets of a lane with four keys.
-struct FourOwn { a: Four, b: Four, c: Four, d: Four }
+struct SetsOfFour { a: SetOfFour, b: SetOfFour, c: SetOfFour, d: SetOfFour }
 
-fn gradientsOf(i: u32) -> FourOwn {
+fn gradientsOf(i: u32) -> SetsOfFour {
   let a = setOf(0u, i);
-  if (SETS == 1u) { return FourOwn(a, a, a, a); }
+  if (SETS == 1u) { return SetsOfFour(a, a, a, a); }
   let b = setOf(1u, i);
-  if (SETS == 2u) { return FourOwn(a, b, a, a); }
+  if (SETS == 2u) { return SetsOfFour(a, b, a, a); }
   let c = setOf(2u, i);
-  if (SETS == 3u) { return FourOwn(a, b, c, a); }
-  return FourOwn(a, b, c, setOf(3u, i));
+  if (SETS == 3u) { return SetsOfFour(a, b, c, a); }
+  return SetsOfFour(a, b, c, setOf(3u, i));
 }
 
 // Adds an element of four keys to the gradients of queries at a place.
-fn addOne(s: FourOwn, c: u32, w: vec4<f32>) {
-  sums[c * SETS] += weighted(s.a, w);
-  if (SETS > 1u) { sums[c * SETS + 1u] += weighted(s.b, w); }
-  if (SETS > 2u) { sums[c * SETS + 2u] += weighted(s.c, w); }
-  if (SETS > 3u) { sums[c * SETS + 3u] += weighted(s.d, w); }
+fn addOne(s: SetsOfFour, c: u32, w: vec4<f32>) {
+  sums[c * SETS] += weightedSet(s.a, w);
+  if (SETS > 1u) { sums[c * SETS + 1u] += weightedSet(s.b, w); }
+  if (SETS > 2u) { sums[c * SETS + 2u] += weightedSet(s.c, w); }
+  if (SETS > 3u) { sums[c * SETS + 3u] += weightedSet(s.d, w); }
 }
 
-fn addFour(s: FourOwn, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
+fn addFour(s: SetsOfFour, c: u32, w0: vec4<f32>, w1: vec4<f32>, w2: vec4<f32>, w3: vec4<f32>) {
   addOne(s, c, vec4(w0.x, w1.x, w2.x, w3.x));
   addOne(s, c + 1u, vec4(w0.y, w1.y, w2.y, w3.y));
   addOne(s, c + 2u, vec4(w0.z, w1.z, w2.z, w3.z));
   addOne(s, c + 3u, vec4(w0.w, w1.w, w2.w, w3.w));
 }
 
-fn addKeys16(s: FourOwn, c: u32, at: vec4<u32>, e: u32) {
+fn addFourKeys16(s: SetsOfFour, c: u32, at: vec4<u32>, e: u32) {
   let number = c / 4u + e;
   let i = at / 4u + select(0u, number, hasFour(number));
   let w0 = k[i.x];
@@ -290,15 +290,15 @@ fn addKeys16(s: FourOwn, c: u32, at: vec4<u32>, e: u32) {
 }
 
 // Adds four keys, times the gradients of their scores, to the gradients of a lane's queries.
-fn addKeys(s: FourOwn, at: vec4<u32>, e: u32) {
-  addKeys16(s, 0u, at, e);
-  if (WIDTH > 16u) { addKeys16(s, 16u, at, e); }
-  if (WIDTH > 32u) { addKeys16(s, 32u, at, e); }
-  if (WIDTH > 48u) { addKeys16(s, 48u, at, e); }
-  if (WIDTH > 64u) { addKeys16(s, 64u, at, e); }
-  if (WIDTH > 80u) { addKeys16(s, 80u, at, e); }
-  if (WIDTH > 96u) { addKeys16(s, 96u, at, e); }
-  if (WIDTH > 112u) { addKeys16(s, 112u, at, e); }
+fn addFourKeys(s: SetsOfFour, at: vec4<u32>, e: u32) {
+  addFourKeys16(s, 0u, at, e);
+  if (WIDTH > 16u) { addFourKeys16(s, 16u, at, e); }
+  if (WIDTH > 32u) { addFourKeys16(s, 32u, at, e); }
+  if (WIDTH > 48u) { addFourKeys16(s, 48u, at, e); }
+  if (WIDTH > 64u) { addFourKeys16(s, 64u, at, e); }
+  if (WIDTH > 80u) { addFourKeys16(s, 80u, at, e); }
+  if (WIDTH > 96u) { addFourKeys16(s, 96u, at, e); }
+  if (WIDTH > 112u) { addFourKeys16(s, 112u, at, e); }
 }
 
 // The probabilities of a set's queries from their scores.
@@ -306,29 +306,29 @@ fn probabilities(s: vec4<f32>, number: u32) -> vec4<f32> {
   return exp2(s - lseOf[number]) + spoiled[number];
 }
 
-fn allProbabilities(s: Own) -> Own {
+fn allProbabilities(s: OwnSets) -> OwnSets {
   let a = probabilities(s.a, 0u);
-  if (SETS == 1u) { return Own(a, s.b, s.c, s.d); }
+  if (SETS == 1u) { return OwnSets(a, s.b, s.c, s.d); }
   let b = probabilities(s.b, 1u);
-  if (SETS == 2u) { return Own(a, b, s.c, s.d); }
+  if (SETS == 2u) { return OwnSets(a, b, s.c, s.d); }
   let c = probabilities(s.c, 2u);
-  if (SETS == 3u) { return Own(a, b, c, s.d); }
-  return Own(a, b, c, probabilities(s.d, 3u));
+  if (SETS == 3u) { return OwnSets(a, b, c, s.d); }
+  return OwnSets(a, b, c, probabilities(s.d, 3u));
 }
 
 // The gradients of scores from probabilities and their gradients.
-fn throughSoftmax(p: Own, dp: Own) -> Own {
+fn throughSoftmax(p: OwnSets, dp: OwnSets) -> OwnSets {
   let a = p.a * (dp.a - deltaOf[0]);
-  if (SETS == 1u) { return Own(a, p.b, p.c, p.d); }
+  if (SETS == 1u) { return OwnSets(a, p.b, p.c, p.d); }
   let b = p.b * (dp.b - deltaOf[min(1u, SETS - 1u)]);
-  if (SETS == 2u) { return Own(a, b, p.c, p.d); }
+  if (SETS == 2u) { return OwnSets(a, b, p.c, p.d); }
   let c = p.c * (dp.c - deltaOf[min(2u, SETS - 1u)]);
-  if (SETS == 3u) { return Own(a, b, c, p.d); }
-  return Own(a, b, c, p.d * (dp.d - deltaOf[SETS - 1u]));
+  if (SETS == 3u) { return OwnSets(a, b, c, p.d); }
+  return OwnSets(a, b, c, p.d * (dp.d - deltaOf[SETS - 1u]));
 }
 
 // Keeps the gradients of the scores with key i of a chunk.
-fn keep(ds: Own, i: u32) {
+fn keep(ds: OwnSets, i: u32) {
   scoreGradients[i * SETS] = ds.a;
   if (SETS > 1u) { scoreGradients[i * SETS + 1u] = ds.b; }
   if (SETS > 2u) { scoreGradients[i * SETS + 2u] = ds.c; }
@@ -358,10 +358,10 @@ fn main(
   let b = head / params.heads;
   let h = head % params.heads;
   let e = lane & 3u;
-  let k0 = own.y + rowStart(params.k, b, h, 0u);
-  let v0 = own.z + rowStart(params.v, b, h, 0u);
-  let dk0 = rest.z + rowStart(params.dk, b, h, 0u);
-  let dv0 = rest.z + rowStart(params.dv, b, h, 0u);
+  let k0 = own.y + startOfRow(params.k, b, h, 0u);
+  let v0 = own.z + startOfRow(params.v, b, h, 0u);
+  let dk0 = rest.z + startOfRow(params.dk, b, h, 0u);
+  let dv0 = rest.z + startOfRow(params.dv, b, h, 0u);
   let lse0 = rest.y + head * params.queries;
   // This is WIDTH, but only known at run time, so that drivers do not unroll the loops, which costs seconds of compilation.
   let room = min(WIDTH, (params.width + 15u) / 16u * 16u);
@@ -371,9 +371,9 @@ fn main(
     for (var n = 0u; n < ROWS; n++) {
       let row = query + local + LANES * n;
       let at = min(row, params.queries - 1u);
-      let qAt = own.x + rowStart(params.q, b, h, at);
-      let outAt = own.w + rowStart(params.out, b, h, at);
-      let delta = loadQuery(n, qAt, outAt, rest.x + rowStart(params.dOut, b, h, at), room, e);
+      let qAt = own.x + startOfRow(params.q, b, h, at);
+      let outAt = own.w + startOfRow(params.out, b, h, at);
+      let delta = loadOwnQuery(n, qAt, outAt, rest.x + startOfRow(params.dOut, b, h, at), room, e);
       deltaOf[n / 4u][n % 4u] = delta;
       let lse = statistics[lse0 + at];
       lseOf[n / 4u][n % 4u] = select(HIGHEST, lse * LOG2E, row < params.queries);
@@ -386,9 +386,9 @@ fn main(
       for (var chunk = part; chunk < min(part + FOLD, params.keys); chunk += CHUNK) {
         let end = min(chunk + CHUNK, params.keys);
         for (var j = chunk; j < end; j++) {
-          var s: Own;
-          var dp: Own;
-          if (always) { s = scoresOf(k0 + j * params.k.w, e); }
+          var s: OwnSets;
+          var dp: OwnSets;
+          if (always) { s = keyScoresOf(k0 + j * params.k.w, e); }
           if (always) { dp = weightGradients(v0 + j * params.v.w, e); }
           let p = allProbabilities(s);
           let ds = throughSoftmax(p, dp);
@@ -396,19 +396,19 @@ fn main(
           if (always) { addValue(p, dv0 + j * params.dv.w, e, begun); }
           if (always) { addKey(ds, dk0 + j * params.dk.w, e, begun); }
         }
-        for (var j = end; j < chunk + (end - chunk + 3u) / 4u * 4u; j++) { keep(Own(), j - chunk); }
+        for (var j = end; j < chunk + (end - chunk + 3u) / 4u * 4u; j++) { keep(OwnSets(), j - chunk); }
         for (var j = chunk; j < end; j += 4u) {
           let at = k0 + min(j + vec4(0u, 1u, 2u, 3u), vec4(params.keys - 1u)) * params.k.w;
-          if (always) { addKeys(gradientsOf(j - chunk), at, e); }
+          if (always) { addFourKeys(gradientsOf(j - chunk), at, e); }
         }
       }
       for (var n = 0u; n < ROWS; n++) {
         let row = query + local + LANES * n;
-        let dqAt = rest.z + rowStart(params.dq, b, h, row);
+        let dqAt = rest.z + startOfRow(params.dq, b, h, row);
         for (var place = 0u; place < room && row < params.queries; place += 4u) {
           var sum: vec4<f32>;
           for (var i = 0u; i < 4u; i++) { sum[i] = sums[(place + i) * SETS + n / 4u][n % 4u]; }
-          addTo(dqAt, (place / 4u) ^ e, sum * params.scale, part > 0u);
+          addToFour(dqAt, (place / 4u) ^ e, sum * params.scale, part > 0u);
         }
       }
     }
