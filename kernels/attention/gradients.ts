@@ -4,7 +4,9 @@ import type { KeyValueGradientProblem, QueryGradientProblem } from './attention.
 import subgroup from './gradients.wgsl'
 import broadcast from './gradientsBroadcast.wgsl'
 import { hasOptions } from './options.ts'
-import type { AttentionShape } from './shape.ts'
+import { fitsOwned, ownedConstants } from './owned.ts'
+import ownedQueries from './ownedQueries.wgsl'
+import type { AttentionShape, RowView } from './shape.ts'
 import { broadcastConstants, fitsBroadcast, operandBytes, operands, productFlops, roomFor } from './variants.ts'
 
 /** The gradients dq, dk and dv are all in the buffer at the binding `gradients`. */
@@ -40,8 +42,15 @@ function supports(device: Capabilities, problem: AttentionShape): boolean {
 
 /** Whether a device runs the variant for rows that lie in aligned fours. */
 function runsBroadcast(device: Capabilities, problem: GradientsProblem): boolean {
-  const { q, k, v, out, dOut, dq, dk, dv } = problem
-  return fitsBroadcast(device, problem, [q, k, v, out, dOut, dq, dk, dv])
+  return fitsBroadcast(device, problem, viewsOf(problem))
+}
+
+function runsOwned(device: Capabilities, problem: GradientsProblem): boolean {
+  return fitsOwned(device, problem, problem.queries, viewsOf(problem))
+}
+
+function viewsOf({ q, k, v, out, dOut, dq, dk, dv }: GradientsProblem): RowView[] {
+  return [q, k, v, out, dOut, dq, dk, dv]
 }
 
 /**
@@ -91,10 +100,18 @@ export const attentionGradients: KernelSpec<GradientsProblem> = {
       constants: (problem, device) => broadcastConstants(problem, problem.keys, device),
       grid: ({ batch, heads }) => grid1d(batch * heads),
     },
+    {
+      name: 'ownedQueries',
+      source: ownedQueries,
+      supports: (device, problem) => supports(device, problem) && runsOwned(device, problem),
+      constants: (problem) => ownedConstants(problem.queries, problem),
+      grid: ({ batch, heads }) => grid1d(batch * heads),
+    },
   ],
   // On lavapipe `broadcast` takes 0.8 of the time at B4 H4 T256 D64 and B8 H3 T197 D64, and 1.25 at B64 H4 T65 D32, where a row is one four
-  // a lane. On SwiftShader, whose broadcasts are slow, it takes 1.1 to 1.4.
+  // a lane. On SwiftShader, whose broadcasts are slow, it takes 1.1 to 1.4, and `ownedQueries` 0.5 to 0.85.
   choose(device, problem) {
+    if (runsOwned(device, problem)) return 'ownedQueries'
     const pays = !device.gathersPrivate && problem.width > 32
     return pays && runsBroadcast(device, problem) ? 'broadcast' : 'subgroup'
   },

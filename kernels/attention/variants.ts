@@ -196,7 +196,7 @@ const TILED_MEMORY = 13824
 const FEW_GROUPS = 192
 
 /** Whether all rows of views are made of aligned groups of `count`: the width, all strides and all offsets are multiples of it. */
-function movesBy(count: number, { width }: AttentionShape, views: readonly RowView[]): boolean {
+export function movesBy(count: number, { width }: AttentionShape, views: readonly RowView[]): boolean {
   return width % count === 0 && views.every((view) => view.every((stride) => stride % count === 0))
 }
 
@@ -290,7 +290,8 @@ function fitsMatrices<P extends AttentionShape>(kernel: RowKernel<P>, tile: Matr
 export function chooseVariant<P extends AttentionShape>(kernel: RowKernel<P>, device: Capabilities, problem: P, few: boolean) {
   if (device.software) {
     if (few || !fitsSubgroup(device, problem)) return 'direct'
-    // `broadcast` takes 1.0 to 1.3 of the time of `quad` on SwiftShader, and 0.55 to 0.75 of that of `subgroup` on lavapipe.
+    // `broadcast` takes 1.0 to 1.3 of the time of `quad` on SwiftShader, and 0.55 to 0.75 of that of `subgroup` on lavapipe. Forward,
+    // `ownedKeys` comes before `quad`.
     if (device.gathersPrivate) return 'quad'
     return runsBroadcast(kernel, device, problem) ? 'broadcast' : 'subgroup'
   }

@@ -223,7 +223,7 @@ test('it compiles where it is installed, strictly and with declarations checked,
 const LIMITS = {
   'three ops (vite-app)': { minified: 196_000, packed: 49_000 },
   'the import alone': { minified: 640_000, packed: 130_000 },
-  'the whole package': { minified: 1_260_000, packed: 303_000 },
+  'the whole package': { minified: 1_280_000, packed: 307_000 },
 }
 
 /** Fails if a bundle is too large. */

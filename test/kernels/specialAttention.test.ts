@@ -49,6 +49,8 @@ function checkGradients({ problem, size, ofQueries }: ReturnType<typeof backward
 checkForward(W)
 // Rows in aligned fours.
 checkForward(W + 1, 'broadcast')
+// So wide that a lane owns two sets, whose block holds fewer keys than there are.
+checkForward(100, 'ownedKeys')
 const given = backward(W)
 const { problem, size, operands, ofQueries, lse, delta } = given
 const { q, k, v, dOut } = operands
@@ -58,6 +60,7 @@ const ofKeys = { q, k, v, dOut, lse, delta, mask: [0] }
 check({ kernel: 'attentionKeyValueGradient', name, problem, inputs: ofKeys, outputs: { dkv: 2 * size }, tolerance: 1e-3 })
 checkGradients(given, 'subgroup')
 checkGradients(backward(W + 1), 'broadcast')
+checkGradients(backward(W + 1), 'ownedQueries')
 
 /** A scenario with what its mask holds for a query and a key; -Infinity hides. */
 type Masked = [scenario: Scenario, mask: (query: number, key: number) => number]
