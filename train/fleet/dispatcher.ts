@@ -23,6 +23,8 @@ const LOOK_AGAIN = 10_000
 const MAX_UNUSABLE = 4
 /** Tries to fetch the files of a result. */
 const FETCHES = 3
+/** Tries to take out of the queue what is left of runs that have ended. */
+const SWEEPS = 5
 
 /** The facts that all runs of a study share. */
 export interface DispatchedStudy {
@@ -61,6 +63,8 @@ export class Dispatcher {
   readonly #stops = new WeakMap<AbortSignal, Promise<undefined>>()
   #watches: QueuedIterator<KvWatchEntry>[] = []
   #looking: ReturnType<typeof setInterval> | undefined
+  /** The last look at the queue, which may still go on. */
+  #look: Promise<void> = Promise.resolve()
 
   /** Makes the queue of the target, and follows the entries of the study's runs. */
   static async open(
@@ -121,7 +125,14 @@ export class Dispatcher {
     for (const watch of this.#watches) watch.stop()
     const { files, claims } = this.#store
     const { folder } = this.#study
-    await this.#sweep().catch(() => {})
+    // A look that goes on may offer a run that has ended meanwhile.
+    await this.#look
+    const swept = () =>
+      this.#sweep().then(
+        () => true,
+        () => false,
+      )
+    for (let tries = 1; !(await swept()) && tries < SWEEPS; tries++) await pause()
     const left = await files.list().catch(() => [])
     const states = new Map<string, Claim['state'] | undefined>()
     for (const { name, deleted } of left) {
@@ -262,7 +273,7 @@ export class Dispatcher {
   }
 
   /** Reads the entries of all runs that are waited for, and sees that the queue offers those that nobody has. */
-  async #look(): Promise<void> {
+  async #lookAgain(): Promise<void> {
     const { claims, manager } = this.#store
     const { folder, target } = this.#study
     const waiting = [...this.#waiting]
@@ -308,7 +319,16 @@ export class Dispatcher {
         }
       }
     }
-    this.#looking = setInterval(() => void this.#look().catch(() => {}), LOOK_AGAIN)
+    let looks = false
+    this.#looking = setInterval(() => {
+      if (looks) return
+      looks = true
+      this.#look = this.#lookAgain()
+        .catch(() => {})
+        .finally(() => {
+          looks = false
+        })
+    }, LOOK_AGAIN)
     void follow(runs, (entry) => {
       const settle = this.#waiting.get(entry.key.slice(folder.length + 1))
       settle?.(entry.operation === 'PUT' ? parseClaim(entry).claim : undefined)
