@@ -2,6 +2,7 @@
 import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { CounterRandom } from '../../kernels/random/counterRandom.ts'
+import { countQueued } from '../../train/fleet/queue.ts'
 import { runCli } from '../harness/cli.ts'
 import { linesOf, modelsOf, resultsOf, type StudyText, writeStudy } from '../study/studies.ts'
 import { start, TestFleet } from './fleetOfTest.ts'
@@ -70,7 +71,7 @@ export async function studyWithFaults(work: string, { workers, faults, every, te
     const store = await fleet.open()
     try {
       // An acknowledgement that was lost with the server is made up for when the lease is over, or 15 s after a worker that failed was asked.
-      const left = async () => (await store.manager.streams.info('PARAFORMER_RUNS')).state.messages
+      const left = () => countQueued(store.manager)
       for (let i = 0; (await left()) > 0 && i < 40; i++) await pause(1000)
       assert.is(await left(), 0, 'the queue is empty')
       const objects = await store.files.list()

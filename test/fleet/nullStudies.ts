@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import * as assert from 'uvu/assert'
 import { modelOf } from '../../bench/fleet/nullMachine.ts'
 import { dispatcherOf, nullJob, nullKey } from '../../bench/fleet/nullWorkers.ts'
-import { QUEUE } from '../../train/fleet/names.ts'
+import { countQueued } from '../../train/fleet/queue.ts'
 import type { FleetStore } from '../../train/fleet/store.ts'
 import { TestFleet } from './fleetOfTest.ts'
 
@@ -47,6 +47,6 @@ export function checkFiles(folder: string, first: number, runs: number): void {
     assert.equal(readFileSync(join(folder, `${i}`, 'model.safetensors')), Buffer.from(modelOf(nullKey(i), BYTES)), `run ${i}`)
 }
 
-export const queued = async (store: FleetStore) => (await store.manager.streams.info(QUEUE)).state.messages
+export const queued = (store: FleetStore) => countQueued(store.manager)
 export const stored = async (store: FleetStore) =>
   (await store.files.list()).filter(({ deleted }) => !deleted).map(({ name }) => name)

@@ -10,7 +10,7 @@ import { changeClaim, hasEnded, parseClaim, readClaim } from './claim.ts'
 import { RunFolderFiles } from './folderSite.ts'
 import type { Claim, Result, RunMessage } from './messages.ts'
 import { claimKey, QUEUE, runSubject, type Target } from './names.ts'
-import { patiently, pause } from './patience.ts'
+import { patiently, pause, within } from './patience.ts'
 import { parseWorker } from './presence.ts'
 import { queuedRuns, removeQueued } from './queue.ts'
 import { checkOnlyResult, checkRecord, ForgedError, removeRecords } from './records.ts'
@@ -133,7 +133,7 @@ export class Dispatcher {
         () => false,
       )
     for (let tries = 1; !(await swept()) && tries < SWEEPS; tries++) await pause()
-    const left = await files.list().catch(() => [])
+    const left = await within('the list of files', files.list()).catch(() => [])
     const states = new Map<string, Claim['state'] | undefined>()
     for (const { name, deleted } of left) {
       const [of, key] = name.split('/')

@@ -1,8 +1,8 @@
 import { parseClaim } from './claim.ts'
 import type { Claim, WorkerEntry } from './messages.ts'
-import { QUEUE, RECORDS, recordSubject } from './names.ts'
+import { RECORDS, recordSubject } from './names.ts'
 import { presentWorkers } from './presence.ts'
-import { queuedRuns, removeQueued } from './queue.ts'
+import { countQueued, queuedRuns, removeQueued } from './queue.ts'
 import type { FleetStore } from './store.ts'
 
 /** The runs of a study in a fleet. */
@@ -32,8 +32,8 @@ export interface FleetOverview {
 /** Reads what a fleet does. @param only the name of one study's folder; default all */
 export async function fleetOverview(store: FleetStore, only?: string): Promise<FleetOverview> {
   const { connection, manager, workers, files } = store
-  const [queue, present, runs, status] = await Promise.all([
-    manager.streams.info(QUEUE),
+  const [queued, present, runs, status] = await Promise.all([
+    countQueued(manager),
     presentWorkers(workers),
     claimsOf(store, only),
     files.status(),
@@ -49,7 +49,7 @@ export async function fleetOverview(store: FleetStore, only?: string): Promise<F
   }
   return {
     server: connection.getServer(),
-    queued: queue.state.messages,
+    queued,
     workers: present,
     studies: [...studies.values()],
     bytes: status.size,

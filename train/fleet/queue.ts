@@ -12,6 +12,12 @@ export async function queuedRuns(manager: JetStreamManager, folder: string): Pro
   return found
 }
 
+/** Counts the messages in the queue. The count of the stream itself may hold some that went with a server that was killed. */
+export async function countQueued(manager: JetStreamManager): Promise<number> {
+  const { state } = await manager.streams.info(QUEUE, { subjects_filter: '>' })
+  return Object.values(state.subjects ?? {}).reduce((sum, count) => sum + count, 0)
+}
+
 /**
  * Takes all messages of a subject out of the queue. A server that is killed may bring back a message whose acknowledgement it counted: its
  * consumer never offers that one again, and its stream keeps it. They are deleted one after the other, since a purge by subject has

@@ -2,9 +2,7 @@ import type { ObjectStore } from '@nats-io/obj'
 import { UserError } from '../../engine/base/errors.ts'
 import type { RunSite } from './machine.ts'
 import { MAX_FILE, type StoredFile } from './messages.ts'
-
-/** Milliseconds that each 128 kB of a file may take to be stored. A server that is killed does not answer what it was sent. */
-export const CHUNK_TIMEOUT = 30_000
+import { ANSWER, within } from './patience.ts'
 
 /** The files with which a run goes on, in the order in which they are read: the metrics contain all that the checkpoint does. */
 export const CHECKPOINT_FILES = ['checkpoint.safetensors', 'settings.json', 'metrics.jsonl']
@@ -34,7 +32,7 @@ export async function storeFiles(
     if (!file) continue
     if (file.size > MAX_FILE) throw new UserError(`${name}: has ${file.size} bytes; a fleet takes files up to ${MAX_FILE}`)
     const object = `${prefix}/${name}`
-    const { digest, size } = await store.put({ name: object }, file.data, { timeout: CHUNK_TIMEOUT })
+    const { digest, size } = await store.put({ name: object }, file.data, { timeout: ANSWER })
     stored.push({ name, object, sha256: hexOf(digest), bytes: size })
   }
   return stored
@@ -43,7 +41,7 @@ export async function storeFiles(
 /**
  * Fetches stored files of a run.
  * @param last the name of the file that comes last, since its presence says that all are there
- * @throws UserError when one is missing, or is not what its hash says
+ * @throws UserError when one is missing, does not arrive, or is not what its hash says
  */
 export async function fetchFiles(
   store: ObjectStore,
@@ -59,10 +57,36 @@ export async function fetchFiles(
     if (size !== bytes || hexOf(digest) !== sha256)
       throw new UserError(`${object}: is another file than the one that was stored`)
     // The client compares the bytes with the digest, and fails the stream at its end when they differ.
-    const written = await site.write(name, found.data)
+    const written = await site.write(name, arriving(object, found.data))
     const failed = await found.error
     if (failed || written !== bytes) throw new UserError(`${object}: is damaged (${failed?.message ?? `${written} bytes`})`)
   }
+}
+
+/** Fetches an object; undefined where there is none. @throws UserError where its bytes stay away */
+export async function fetchBytes(store: ObjectStore, object: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const found = await store.get(object)
+  if (!found) return undefined
+  const bytes = arriving(object, found.data) as ReadableStream<Uint8Array<ArrayBuffer>>
+  return new Uint8Array(await new Response(bytes).arrayBuffer())
+}
+
+/** The same bytes, and a UserError where they stay away. */
+function arriving(object: string, bytes: ReadableStream<Uint8Array>): ReadableStream<Uint8Array> {
+  const reader = bytes.getReader()
+  return new ReadableStream({
+    async pull(controller) {
+      try {
+        const { done, value } = await within(object, reader.read())
+        if (done) controller.close()
+        else controller.enqueue(value)
+      } catch (error) {
+        void reader.cancel().catch(() => {})
+        throw error
+      }
+    },
+    cancel: (reason) => reader.cancel(reason),
+  })
 }
 
 /** Removes objects. What cannot be removed now stays until the store's limit takes it. */

@@ -2,7 +2,7 @@ import type { ObjectStore } from '@nats-io/obj'
 import { UserError } from '../../engine/base/errors.ts'
 import type { Dataset } from '../data/dataset.ts'
 import { pack, unpack } from './branches/wire.ts'
-import { CHUNK_TIMEOUT } from './runFiles.ts'
+import { ANSWER } from './patience.ts'
 
 /** The most bytes of a data set that workers in browsers get. */
 export const MAX_DATA = 512 * 1024 ** 2
@@ -22,7 +22,7 @@ export async function storeData(store: ObjectStore, dataset: Dataset, hash: stri
   const bytes = pack({ name, channels, height, width, classes, mean, std, classNames, train, test })
   if (bytes.length > MAX_DATA)
     throw new UserError(`the data set ${name} has ${bytes.length} bytes, more than browsers get; use --class cpu`)
-  await store.putBlob({ name: dataObject(hash) }, bytes, { timeout: CHUNK_TIMEOUT })
+  await store.putBlob({ name: dataObject(hash) }, bytes, { timeout: ANSWER })
 }
 
 /** Reads a data set from its bytes in the object store. @throws UserError when they are malformed */

@@ -6,6 +6,7 @@ import { countParameters } from '../../model/index.ts'
 import type { Dataset } from '../../train/data/dataset.ts'
 import { type DeclaredRun, type Machine, NotHereError } from '../../train/fleet/machine.ts'
 import type { RunMessage } from '../../train/fleet/messages.ts'
+import { fetchBytes } from '../../train/fleet/runFiles.ts'
 import type { FleetStore } from '../../train/fleet/store.ts'
 import { dataObject, readData } from '../../train/fleet/storedData.ts'
 import { checkSettings, modelConfigOf, type Settings } from '../../train/settings.ts'
@@ -96,7 +97,7 @@ export class BrowserMachine implements Machine {
     const kept = `${DATA}/${hash}`
     const found = await files.read(kept).catch(() => undefined)
     if (found && (await hashOfData(found)) === hash) return readData(found)
-    const fetched = await this.#store.files.getBlob(dataObject(hash))
+    const fetched = await fetchBytes(this.#store.files, dataObject(hash))
     if (!fetched) throw new NotHereError('the fleet does not have its data set')
     if ((await hashOfData(fetched)) !== hash) throw new NotHereError('the data set of the fleet is another one')
     // One data set at a time is kept. A browser that keeps nothing fetches it again.
