@@ -175,7 +175,7 @@ fn keyElement(p: OwnSets, c: u32) -> f32 {
   return (half + quadSwapY(keyPart(p, c + 8u))) + quadSwapDiagonal(keyPart(p, c + 12u));
 }
 
-// SetOfFour elements in each lane, of sixteen that begin at place c.
+// Four elements in each lane, of sixteen that begin at place c.
 fn keyFours(p: OwnSets, c: u32) -> vec4<f32> {
   return vec4(keyElement(p, c), keyElement(p, c + 1u), keyElement(p, c + 2u), keyElement(p, c + 3u));
 }
@@ -198,7 +198,7 @@ fn valueElement(p: OwnSets, c: u32) -> f32 {
   return (half + quadSwapY(valuePart(p, c + 8u))) + quadSwapDiagonal(valuePart(p, c + 12u));
 }
 
-// SetOfFour elements in each lane, of sixteen that begin at place c.
+// Four elements in each lane, of sixteen that begin at place c.
 fn valueFours(p: OwnSets, c: u32) -> vec4<f32> {
   return vec4(valueElement(p, c), valueElement(p, c + 1u), valueElement(p, c + 2u), valueElement(p, c + 3u));
 }

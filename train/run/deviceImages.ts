@@ -37,9 +37,9 @@ interface SourceOptions {
 }
 
 /**
- * Images that the device makes, inside of captured steps, by the kernels `resizeImages` and `augment`. The bytes of the data set live on the device, and a row
- * of sample and epoch crosses for each image; of a data set that a binding does not hold, the row carries the image's bytes too, which are
- * written while the device computes the step before.
+ * Images that the device makes, inside of captured steps, by the kernels `resizeImages` and `augment`. The bytes of the data set live on the
+ * device, and a row of sample and epoch crosses for each image; of a data set that a binding does not hold, the row carries the image's bytes
+ * too, which are written while the device computes the step before.
  */
 export class DeviceImages implements ImageSource {
   readonly #device: Device
